@@ -1,0 +1,68 @@
+"""Joining a Ray cluster, or starting one on this machine."""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import ray
+
+# Ray's client and nodes must agree on this; an explicit choice beats Ray's own, which differs between them.
+os.environ.setdefault("RAY_AUTH_MODE", "disabled")
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")
+
+
+@dataclass(frozen=True)
+class Session:
+    """A connection to a cluster, and the revision of the code that uses it."""
+
+    address: str
+    code_revision: str
+
+
+@contextmanager
+def session(verbose: bool = False) -> Iterator[Session]:
+    """Connects to the cluster of `$RAY_ADDRESS` (set inside a submitted job) or starts one here, for this block."""
+    joined = ray.is_initialized()
+    if not joined:
+        level = logging.INFO if verbose else logging.ERROR
+        if os.environ.get("RAY_ADDRESS"):
+            ray.init(address="auto", log_to_driver=verbose, logging_level=level)
+        else:
+            # the dashboard must run: without it Tune never gets a stopped trial's resources back
+            ray.init(
+                include_dashboard=True,
+                dashboard_host="127.0.0.1",
+                log_to_driver=verbose,
+                logging_level=level,
+                _node_ip_address="127.0.0.1",
+            )
+    try:
+        yield Session(address=ray.get_runtime_context().gcs_address, code_revision=code_revision())
+    finally:
+        if not joined:
+            ray.shutdown()
+
+
+def code_revision() -> str:
+    """The git commit of this code, with `+dirty` if files differ from it; `$INTERPLAY_REVISION` inside a job."""
+    if given := os.environ.get("INTERPLAY_REVISION"):
+        return given
+    folder = Path(__file__).parent
+    try:
+        commit = _git(folder, "rev-parse", "--short=12", "HEAD")
+        return f"{commit}+dirty" if _git(folder, "status", "--porcelain", "--untracked-files=no") else commit
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    command = ["git", "-C", str(folder), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()

@@ -1,0 +1,109 @@
+"""Data sets held in memory: the loaders of tests, notebooks and machines without FFCV."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from interplay.data.batch import Batch, Loaders
+from interplay.data.decode import Pixels, open_raw
+from interplay.data.order import evaluation_draws, shard, training_draws, unpack
+from interplay.data.pipeline import EvaluationPixels, TrainingPixels
+from interplay.recipe.tree import Recipe
+
+
+class _Slice:
+    """Some images of an array, as stored samples."""
+
+    def __init__(self, images: Pixels) -> None:
+        self._images = images
+        self.sizes = np.tile(np.array(images.shape[1:3], dtype=np.int64), (len(images), 1))
+
+    def image(self, slot: int) -> Image.Image:
+        return open_raw(self._images[slot].reshape(-1), *self._images.shape[1:3])
+
+    def pixels(self) -> Pixels:
+        return self._images
+
+
+class ArrayLoader:
+    """Batches of `images` [N, H, W, 3] uint8 and `labels` [N], by the same rules as from a `.beton`."""
+
+    def __init__(
+        self,
+        images: Pixels,
+        labels: NDArray[np.int64],
+        recipe: Recipe,
+        *,
+        training: bool,
+        rank: int = 0,
+        world: int = 1,
+    ) -> None:
+        self._images, self._labels, self._recipe = images, labels, recipe
+        self._training, self._rank, self._world = training, rank, world
+        self._pipeline = TrainingPixels(recipe) if training else EvaluationPixels(recipe)
+        self._batch = recipe.data.batch_size // world
+
+    @property
+    def samples(self) -> int:
+        return len(self._images)
+
+    def _draws(self, epoch: int) -> NDArray[np.int64]:
+        if not self._training:
+            return evaluation_draws(self.samples, rank=self._rank, world=self._world)
+        batch_size = self._recipe.data.batch_size
+        draws = training_draws(
+            self.samples,
+            seed=self._recipe.seeds.order,
+            epoch=epoch,
+            repeats=self._recipe.augment.repeats,
+            batch_size=batch_size,
+        )
+        return shard(draws, batch_size=batch_size, rank=self._rank, world=self._world)
+
+    def __len__(self) -> int:
+        return -(-len(self._draws(0)) // self._batch)
+
+    def epoch(self, epoch: int) -> Iterator[Batch]:
+        draws = self._draws(epoch)
+        for start in range(0, len(draws), self._batch):
+            part = draws[start : start + self._batch]
+            sample, view = unpack(part)
+            resolution = self._pipeline.resolution
+            pixels = np.empty((len(part), resolution, resolution, 3), dtype=np.uint8)
+            self._pipeline.fill(pixels, part, epoch, _Slice(self._images[sample]), None)
+            yield Batch(
+                images=torch.from_numpy(pixels).permute(0, 3, 1, 2),
+                labels=torch.from_numpy(self._labels[sample]),
+                index=torch.from_numpy(sample),
+                view=torch.from_numpy(view),
+            )
+
+
+def array_loaders(
+    splits: dict[str, tuple[Pixels, NDArray[np.int64]]], recipe: Recipe, *, rank: int = 0, world: int = 1
+) -> Loaders:
+    """Loaders over `{"train": (images, labels), "val": ..., "test": ...}`; val and test may be missing."""
+
+    def loader(name: str) -> ArrayLoader | None:
+        if name not in splits:
+            return None
+        images, labels = splits[name]
+        return ArrayLoader(images, labels, recipe, training=name == "train", rank=rank, world=world)
+
+    train = loader("train")
+    assert train is not None, "a data set needs a training split"
+    pixels = splits["train"][0].reshape(-1, 3) / 255.0
+    mean, std = pixels.mean(axis=0), pixels.std(axis=0).clip(min=1e-6)
+    return Loaders(
+        train=train,
+        val=loader("val"),
+        test=loader("test"),
+        classes=int(max(labels.max() for _, labels in splits.values())) + 1,
+        mean=(float(mean[0]), float(mean[1]), float(mean[2])),
+        std=(float(std[0]), float(std[1]), float(std[2])),
+    )

@@ -1,0 +1,58 @@
+"""What every loader yields, and what the training loop asks of a loader."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One rank's part of a batch.
+
+    Attributes:
+        images: [B, 3, R, R] uint8, RGB, cropped, resized and flipped.
+        labels: [B] int64; the first label level.
+        index: [B] int64 position of each sample in its data set.
+        view: [B] int64 which repetition of the sample within the epoch (0 without repeated augmentation).
+    """
+
+    images: Tensor
+    labels: Tensor
+    index: Tensor
+    view: Tensor
+
+
+class Loader(Protocol):
+    """A split of a data set as batches. Stateless: an epoch's batches depend on the epoch's number alone."""
+
+    @property
+    def samples(self) -> int:
+        """Number of samples in the split, over all ranks."""
+        ...
+
+    def __len__(self) -> int:
+        """Batches of one epoch on this rank."""
+        ...
+
+    def epoch(self, epoch: int) -> Iterator[Batch]:
+        """The batches of `epoch`, on this rank. Batches may be kept: they are never overwritten."""
+        ...
+
+
+@dataclass(frozen=True)
+class Loaders:
+    """The splits of one data set, and what a model must know of it.
+
+    `mean` and `std` are of the training split's pixels in [0, 1], per channel.
+    """
+
+    train: Loader
+    val: Loader | None
+    test: Loader | None
+    classes: int
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]

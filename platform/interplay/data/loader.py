@@ -1,0 +1,208 @@
+"""Reading a `.beton` through FFCV's loader, with our order, our decoder and counter-based randomness."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numba
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from interplay.data import ffcv_engine as engine
+from interplay.data.batch import Batch, Loaders
+from interplay.data.decode import Pixels, open_encoded, open_raw
+from interplay.data.manifest import SPLITS
+from interplay.data.order import Indices, evaluation_draws, shard, training_draws, unpack
+from interplay.data.pipeline import EvaluationPixels, PixelPipeline, TrainingPixels
+from interplay.data.verify import open_checked
+from interplay.data.write import IMAGE, INDEX, SPLIT, label_field
+from interplay.recipe.tree import Recipe
+
+
+class _Order(engine.TraversalOrder):  # type: ignore[misc]
+    """Hands FFCV the draws of an epoch: a sample's position and its view, packed into one integer."""
+
+    def __init__(self, draws: Callable[[int], Indices]) -> None:
+        self._draws = draws
+
+    def __call__(self, loader: Any) -> _Order:
+        super().__init__(loader)
+        return self
+
+    def sample_order(self, epoch: int) -> Indices:
+        return self._draws(epoch)
+
+
+class _PixelDecoder(engine.SimpleRGBImageDecoder):  # type: ignore[misc]
+    """Decodes, crops, resizes and flips a batch; a failure is kept for the consumer instead of hanging it."""
+
+    def __init__(self, pipeline: PixelPipeline, positions: Indices, pool: Executor | None) -> None:
+        super().__init__()
+        self._pipeline, self._positions, self._pool = pipeline, positions, pool
+        self.epoch = 0
+        self.error: BaseException | None = None
+
+    def declare_state_and_memory(self, previous_state: Any) -> tuple[Any, Any]:
+        shape = (self._pipeline.resolution, self._pipeline.resolution, 3)
+        state = replace(previous_state, jit_mode=True, shape=shape, dtype=np.dtype("u1"))
+        return state, engine.AllocationQuery(shape, np.dtype("u1"))
+
+    def generate_code(self) -> Callable[..., Any]:
+        def decode(draws: Indices, destination: Any, metadata: Any, storage_state: Any) -> Any:
+            out = destination[: len(draws)]
+            try:
+                self._decode(draws, out, metadata, storage_state)
+            except BaseException as error:
+                self.error = error
+            return out
+
+        return decode
+
+    def _decode(self, draws: Indices, out: Any, metadata: Any, storage_state: Any) -> None:
+        sample, _ = unpack(draws)
+        stored = _StoredRows(metadata[self._positions[sample]], storage_state)
+        self._pipeline.fill(out, draws, self.epoch, stored, self._pool)
+
+
+class _StoredRows:
+    """The rows of FFCV's image metadata that a batch needs, and the mapped file they point into."""
+
+    def __init__(self, rows: Any, storage_state: Any) -> None:
+        self._rows = rows
+        self._data, pointers, sizes = storage_state
+        self._starts = rows["data_ptr"].astype(np.int64)
+        self._lengths = sizes[np.searchsorted(pointers, rows["data_ptr"])].astype(np.int64)
+        self.sizes = np.stack([rows["height"], rows["width"]], axis=1).astype(np.int64)
+
+    def image(self, slot: int) -> Image.Image:
+        start = self._starts[slot]
+        stored = self._data[start : start + self._lengths[slot]]
+        if self._rows["mode"][slot] == engine.RAW_MODE:
+            return open_raw(stored, *map(int, self.sizes[slot]))
+        return open_encoded(stored)
+
+    def pixels(self) -> Pixels | None:
+        raw = (self._rows["mode"] == engine.RAW_MODE).all()
+        if not raw or (self.sizes != self.sizes[0]).any():
+            return None
+        height, width = map(int, self.sizes[0])
+        every_byte = self._starts[:, None] + np.arange(height * width * 3)
+        return self._data[every_byte].reshape(-1, height, width, 3)
+
+
+class _DrawDecoder(engine.IntDecoder):  # type: ignore[misc]
+    """Yields the draw itself; labels and indices are looked up from it."""
+
+    def generate_code(self) -> Callable[..., Any]:
+        def decode(draws: Indices, destination: Any, metadata: Any, storage_state: Any) -> Any:
+            destination[: len(draws), 0] = draws
+            return destination[: len(draws)]
+
+        return decode
+
+
+class BetonLoader:
+    """One split of a `.beton` as batches, on one rank. Implements `interplay.data.batch.Loader`."""
+
+    def __init__(
+        self,
+        path: Path,
+        positions: Indices,
+        labels: NDArray[np.int64],
+        recipe: Recipe,
+        *,
+        training: bool,
+        rank: int,
+        world: int,
+        threads: int,
+    ) -> None:
+        self._positions, self._labels = positions, labels
+        batch_size = recipe.data.batch_size
+
+        def draws(epoch: int) -> Indices:
+            if not training:
+                return evaluation_draws(len(positions), rank=rank, world=world)
+            order = training_draws(
+                len(positions),
+                seed=recipe.seeds.order,
+                epoch=epoch,
+                repeats=recipe.augment.repeats,
+                batch_size=batch_size,
+            )
+            return shard(order, batch_size=batch_size, rank=rank, world=world)
+
+        pool = ThreadPoolExecutor(threads, thread_name_prefix="decode") if threads > 1 else None
+        pipeline = TrainingPixels(recipe) if training else EvaluationPixels(recipe)
+        self._decoder = _PixelDecoder(pipeline, positions, pool)
+        # FFCV sets torch's thread count to its own, so it is given torch's: our decoder has a pool of its own
+        workers = min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS)
+        with engine.without_compiler():
+            self._loader = engine.Loader(
+                str(path),
+                batch_size=batch_size // world,
+                num_workers=workers,
+                os_cache=True,
+                order=_Order(draws),
+                seed=0,
+                drop_last=False,
+                pipelines={
+                    IMAGE: [self._decoder],
+                    INDEX: [_DrawDecoder()],
+                    **{f: None for f in engine.Reader(str(path)).field_names if f not in (IMAGE, INDEX)},
+                },
+            )
+
+    @property
+    def samples(self) -> int:
+        return len(self._positions)
+
+    def __len__(self) -> int:
+        return len(self._loader)
+
+    def epoch(self, epoch: int) -> Iterator[Batch]:
+        self._decoder.epoch, self._decoder.error = epoch, None
+        self._loader.next_epoch = epoch
+        batches = iter(self._loader)
+        try:
+            for pixels, draws in batches:
+                if self._decoder.error is not None:
+                    raise self._decoder.error
+                sample, view = unpack(draws[:, 0].copy())  # FFCV reuses its buffers: what is kept is copied
+                position = self._positions[sample]
+                yield Batch(
+                    images=torch.from_numpy(pixels.copy()).permute(0, 3, 1, 2),
+                    labels=torch.from_numpy(self._labels[position]),
+                    index=torch.from_numpy(sample),
+                    view=torch.from_numpy(view),
+                )
+        finally:
+            batches.close()
+
+
+def beton_loaders(path: Path, recipe: Recipe, *, rank: int = 0, world: int = 1, threads: int = 1) -> Loaders:
+    """Loaders over the splits of `path` for one rank, decoding with `threads` threads each.
+
+    Raises:
+        InterplayError: if the file is missing or damaged, or the batch cannot be split over the workers.
+    """
+    manifest, reader = open_checked(path)
+    labels = reader.metadata[f"f{reader.field_names.index(label_field(0))}"].astype(np.int64)
+    splits = reader.metadata[f"f{reader.field_names.index(SPLIT)}"]
+
+    def loader(name: str) -> BetonLoader | None:
+        positions = np.flatnonzero(splits == SPLITS.index(name)).astype(np.int64)
+        if not len(positions):
+            return None
+        return BetonLoader(
+            path, positions, labels, recipe, training=name == "train", rank=rank, world=world, threads=threads
+        )
+
+    train = loader("train")
+    assert train is not None, "the manifest's check guarantees training samples"
+    return Loaders(train, loader("val"), loader("test"), len(manifest.classes[0]), manifest.mean, manifest.std)

@@ -1,0 +1,1 @@
+"""Tables: rows are pure functions of results, drawing comes after."""

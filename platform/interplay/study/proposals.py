@@ -1,0 +1,204 @@
+"""Which cell next? The Optuna study is the truth of a search. The one importer of optuna.
+
+The persistent study holds one record for each cell and nothing else. Proposals are made on a copy in
+memory; a proposal becomes a record, with its cell, in one write. So a driver that is killed at any moment
+leaves either a cell or nothing, and what it left unfinished is handed out first by the next driver.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import optuna
+from optuna.samplers import BaseSampler, RandomSampler, TPESampler
+from optuna.trial import FrozenTrial, TrialState
+
+from interplay.counter_rng import torch_seed
+from interplay.errors import InterplayError, closest
+from interplay.recipe import Recipe
+from interplay.tracking.store import Cell, CellStore
+
+Space = Callable[[optuna.Trial], Mapping[str, Any]]
+"""A search space: suggests values on a trial and returns changes."""
+
+_ATTEMPTS = 100
+CELL, CHANGES, MESSAGE = "cell", "changes", "message"
+"""User attributes of a record: the cell's fingerprint, its changes as JSON, why it failed."""
+
+
+class Proposals(Protocol):
+    """Hands out cells to be trained, and is told what became of them."""
+
+    def next(self) -> Cell | None:
+        """The next cell to train, or None when there is none left."""
+        ...
+
+    def settle(self, fingerprint: str, message: str | None = None) -> None:
+        """The cell has ended: its result is in the store, or `message` says why there is none."""
+        ...
+
+
+class ListedCells:
+    """The cells of an ablation, in order, each once."""
+
+    def __init__(self, cells: list[Cell]) -> None:
+        self._left = deque(cells)
+
+    def next(self) -> Cell | None:
+        return self._left.popleft() if self._left else None
+
+    def settle(self, fingerprint: str, message: str | None = None) -> None:
+        """The store is the truth; nothing more is kept."""
+
+
+class OptunaProposals:
+    """Cells that a sampler proposes, until `target` cells are in the study."""
+
+    def __init__(
+        self,
+        directory: Path,
+        space: Space,
+        base: Recipe,
+        dataset: Path,
+        store: CellStore,
+        *,
+        target: int,
+        metric: str,
+        sampler: str = "tpe",
+        seed: int = 0,
+    ) -> None:
+        self._space, self._base, self._dataset, self._store = space, base, dataset, store
+        self._target, self._metric, self._sampler, self._seed = target, metric, sampler, seed
+        _make_sampler(sampler, seed, 0)  # a wrong name is refused before anything is written
+        self._storage = _storage(directory)
+        self._study = _open(directory.name, self._storage)
+        self._memory = optuna.create_study(direction="maximize")
+        self._numbers: dict[str, int] = {}  # fingerprint -> number in the persistent study
+        self._asked: dict[str, optuna.Trial | int] = {}  # fingerprint -> the same trial in memory
+        self._unfinished: deque[Cell] = deque()
+        for record in self._study.get_trials(deepcopy=False):
+            self._take_up(record)
+
+    def __len__(self) -> int:
+        """Cells in the study."""
+        return len(self._numbers)
+
+    def next(self) -> Cell | None:
+        if self._unfinished:
+            return self._unfinished.popleft()
+        while len(self._numbers) < self._target:
+            cell = self._propose()
+            if cell is None:
+                return None
+            if self._store.result(cell.fingerprint) is None:
+                return cell
+            self.settle(cell.fingerprint)  # trained before, by this study or another
+        return None
+
+    def settle(self, fingerprint: str, message: str | None = None) -> None:
+        result = self._store.result(fingerprint)
+        value = result.metric(self._metric) if result is not None else None
+        if value is not None:
+            state = TrialState.COMPLETE
+        else:
+            state = TrialState.FAIL
+            self._record_failure(fingerprint, message or (result.status if result else "no result"))
+        self._study.tell(self._numbers[fingerprint], value, state=state, skip_if_finished=True)
+        self._memory.tell(self._asked[fingerprint], value, state=state, skip_if_finished=True)
+
+    def _record_failure(self, fingerprint: str, reason: str) -> None:
+        number = self._numbers[fingerprint]
+        if not self._study.get_trials(deepcopy=False)[number].state.is_finished():
+            study_id = self._storage.get_study_id_from_name(self._study.study_name)
+            trial_id = self._storage.get_trial_id_from_study_id_trial_number(study_id, number)
+            self._storage.set_trial_user_attr(trial_id, MESSAGE, reason)
+
+    def _take_up(self, record: FrozenTrial) -> None:
+        fingerprint = record.user_attrs[CELL]
+        self._numbers[fingerprint] = record.number
+        self._memory.add_trial(record)
+        self._asked[fingerprint] = len(self._memory.get_trials(deepcopy=False)) - 1
+        if record.state.is_finished():
+            return
+        if self._store.result(fingerprint) is not None:
+            self.settle(fingerprint)
+        else:
+            self._unfinished.append(Cell(self._base.with_(json.loads(record.user_attrs[CHANGES])), self._dataset))
+
+    def _propose(self) -> Cell | None:
+        """A cell the study does not have yet, recorded; None if the space seems to hold no more."""
+        refused = ""
+        for attempt in range(_ATTEMPTS):
+            # seeded by the number of records, so that a search that was stopped proposes what it would have
+            seed = torch_seed("sampler", self._seed, len(self._numbers), attempt)
+            self._memory.sampler = _make_sampler(self._sampler, seed, len(self._numbers))
+            trial = self._memory.ask()
+            changes = dict(self._space(trial))
+            try:
+                cell = Cell(self._base.with_(changes), self._dataset)
+            except InterplayError as error:
+                refused = str(error)
+                self._memory.tell(trial, state=TrialState.FAIL)
+                continue
+            if cell.fingerprint in self._numbers:
+                self._memory.tell(trial, state=TrialState.FAIL)
+                continue
+            self._add(trial, cell, changes)
+            return cell
+        if refused and not self._numbers:
+            raise InterplayError(f"the search space proposes nothing the recipe accepts: {refused}")
+        return None
+
+    def _add(self, trial: optuna.Trial, cell: Cell, changes: dict[str, Any]) -> None:
+        asked = self._memory.get_trials(deepcopy=False)[trial.number]
+        self._study.add_trial(
+            optuna.trial.create_trial(
+                state=TrialState.RUNNING,
+                params=asked.params,
+                distributions=asked.distributions,
+                user_attrs={CELL: cell.fingerprint, CHANGES: json.dumps(changes)},
+            )
+        )
+        self._numbers[cell.fingerprint] = len(self._numbers)
+        self._asked[cell.fingerprint] = trial
+
+
+def open_study(directory: Path) -> optuna.Study:
+    """The persistent Optuna study of a search, for reading.
+
+    Raises:
+        InterplayError: if the search has not been started.
+    """
+    if not _journal(directory).is_file():
+        raise InterplayError(f"study {directory.name!r} has not been started: there is no {_journal(directory)}")
+    return _open(directory.name, _storage(directory))
+
+
+def _journal(directory: Path) -> Path:
+    return directory / "optuna.journal"
+
+
+def _storage(directory: Path) -> optuna.storages.JournalStorage:
+    directory.mkdir(parents=True, exist_ok=True)
+    backend = optuna.storages.journal.JournalFileBackend(str(_journal(directory)))
+    return optuna.storages.JournalStorage(backend)
+
+
+def _open(name: str, storage: optuna.storages.JournalStorage) -> optuna.Study:
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    return optuna.create_study(study_name=name, storage=storage, direction="maximize", load_if_exists=True)
+
+
+def _make_sampler(name: str, seed: int, known: int) -> BaseSampler:
+    seed %= 2**32
+    samplers: dict[str, Callable[[], BaseSampler]] = {
+        "tpe": lambda: TPESampler(seed=seed, multivariate=True, group=True, constant_liar=True),
+        "random": lambda: RandomSampler(seed=seed),
+    }
+    if name not in samplers:
+        raise InterplayError(f"there is no sampler {name!r}{closest(name, samplers) or '; use tpe or random'}")
+    return samplers[name]()

@@ -1,0 +1,231 @@
+"""One Tune trial for each missing cell. The one importer of `ray.tune`."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal
+
+os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")  # the journal is the record
+os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
+
+import ray
+from ray import tune
+from ray.tune.search import Searcher
+
+from interplay.cluster.session import Session
+from interplay.cluster.trial import Job, train_cell
+from interplay.errors import InterplayError
+from interplay.study.proposals import Proposals
+from interplay.tracking.store import Cell, CellStore
+
+Executor = Literal["auto", "inline", "train"]
+EXECUTORS = ("auto", "inline", "train")
+
+_HEAD = "node:__internal_head__"
+"""A resource every Ray cluster's head node has. Drivers of Ray Train jobs ask for a sliver of it: they take
+no CPU from their own workers, and run where no spot notice reaches them."""
+
+MAX_FAILURES = 3
+
+
+@dataclass(frozen=True)
+class Execution:
+    """How cells are trained. None of it changes a result.
+
+    Attributes:
+        executor: `inline` (one worker inside a reused Tune actor), `train` (a Ray Train job), or `auto`.
+        workers: workers of each cell.
+        threads: CPU threads of each worker.
+        gpus: GPUs of each worker.
+        concurrency: cells trained at the same time; 0 is as many as the cluster has room for now.
+        checkpoint_every_s: least time between two checkpoints of a cell.
+    """
+
+    executor: Executor = "auto"
+    workers: int = 1
+    threads: int = 1
+    gpus: float = 0.0
+    concurrency: int = 0
+    checkpoint_every_s: float = 30.0
+
+    def chosen(self) -> Literal["inline", "train"]:
+        """Inline for one CPU worker, whose start-up would otherwise be most of its time; Ray Train for the rest.
+
+        Raises:
+            InterplayError: if the choice cannot work.
+        """
+        if self.executor not in EXECUTORS:
+            raise InterplayError(f"there is no executor {self.executor!r}; use {', '.join(EXECUTORS)}")
+        if self.gpus > 1 and self.gpus != int(self.gpus):
+            raise InterplayError(f"{self.gpus:g} GPUs for a worker: more than one GPU must be a whole number")
+        if self.executor == "inline" and self.workers > 1:
+            raise InterplayError(
+                f"the inline executor trains with one worker, not {self.workers}; use --executor train"
+            )
+        if self.executor == "auto":
+            return "inline" if self.workers == 1 and not self.gpus else "train"
+        return self.executor
+
+
+def run_cells(
+    proposals: Proposals,
+    store: CellStore,
+    execution: Execution,
+    session: Session,
+    *,
+    on_start: Callable[[Cell], None] = lambda cell: None,
+    on_end: Callable[[str], None] = lambda fingerprint: None,
+) -> bool:
+    """Trains every cell that `proposals` hands out.
+
+    Every call builds a fresh Tuner from what is missing: there is no Tune state to restore.
+
+    Returns:
+        False if it was interrupted.
+    """
+    executor = execution.chosen()
+    concurrency = execution.concurrency or _room(execution, executor)
+
+    def job(cell: Cell) -> dict[str, Any]:
+        return Job(
+            fingerprint=cell.fingerprint,
+            recipe=cell.recipe.model_dump(mode="json"),
+            dataset=str(cell.dataset),
+            directory=str(store.prepare(cell)),
+            executor=executor,
+            workers=execution.workers,
+            threads=execution.threads,
+            gpus=execution.gpus,
+            code_revision=session.code_revision,
+            checkpoint_every_s=execution.checkpoint_every_s,
+        ).plain()
+
+    searcher = _CellSearcher(proposals, job, on_start, on_end)
+    if executor == "inline":
+        trainable = tune.with_resources(_inline, {"cpu": execution.threads, "gpu": execution.gpus})
+    else:
+        trainable = tune.with_resources(_train, tune.PlacementGroupFactory([{_HEAD: 0.001}]))
+    with tempfile.TemporaryDirectory(prefix="interplay-tune-") as scratch, _orderly_stop() as stopped:
+        tuner = tune.Tuner(
+            trainable,
+            tune_config=tune.TuneConfig(
+                search_alg=searcher,
+                num_samples=-1,
+                max_concurrent_trials=concurrency,
+                reuse_actors=executor == "inline",
+                trial_name_creator=lambda trial: str(trial.config["fingerprint"]),
+                trial_dirname_creator=lambda trial: str(trial.config["fingerprint"]),
+            ),
+            run_config=tune.RunConfig(
+                name="cells",
+                storage_path=scratch,
+                failure_config=tune.FailureConfig(max_failures=MAX_FAILURES),
+                verbose=0,
+            ),
+        )
+        tuner.fit()
+    return not stopped()
+
+
+def _inline(config: dict[str, Any]) -> None:
+    import torch
+
+    device = "cuda" if config["gpus"] and torch.cuda.is_available() else "cpu"
+    _report(config, lambda job: train_cell(job, device))
+
+
+def _train(config: dict[str, Any]) -> None:
+    from interplay.cluster.ray_train import train_with_ray
+
+    _report(config, train_with_ray)
+
+
+def _report(config: dict[str, Any], work: Callable[[Job], object]) -> None:
+    """Reports the end of a cell to Tune.
+
+    An exception would be raised again by a retry, so it is told and not raised; what Tune retries is a
+    process that died.
+    """
+    try:
+        work(Job(**config))
+        tune.report({"message": ""})
+    except Exception as error:
+        tune.report({"message": f"{type(error).__name__}: {error}"})
+
+
+class _CellSearcher(Searcher):
+    """Tune's view of the proposals: a trial is a cell, and the cell store says how it ended."""
+
+    def __init__(
+        self,
+        proposals: Proposals,
+        job: Callable[[Cell], dict[str, Any]],
+        on_start: Callable[[Cell], None],
+        on_end: Callable[[str], None],
+    ) -> None:
+        super().__init__()
+        self._proposals, self._job, self._on_start, self._on_end = proposals, job, on_start, on_end
+        self._cells: dict[str, str] = {}  # Tune's trial id -> fingerprint
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        cell = self._proposals.next()
+        if cell is None:
+            return Searcher.FINISHED
+        self._cells[trial_id] = cell.fingerprint
+        self._on_start(cell)
+        return self._job(cell)
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        fingerprint = self._cells.pop(trial_id, None)
+        if fingerprint is None:
+            return
+        message = "its process failed; see the Ray logs" if error else (result or {}).get("message")
+        self._proposals.settle(fingerprint, message or None)
+        self._on_end(fingerprint)
+
+    def set_search_properties(
+        self, metric: str | None, mode: str | None, config: dict[str, Any], **spec: Any
+    ) -> bool:
+        return True
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing to save: the store and the Optuna study are the truth."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing to restore."""
+
+
+def _room(execution: Execution, executor: str) -> int:
+    total = ray.cluster_resources()
+    workers = execution.workers if executor == "train" else 1
+    room = int(total.get("CPU", 1) // (workers * execution.threads))
+    if execution.gpus:
+        room = min(room, int(total.get("GPU", 0) // (workers * execution.gpus)))
+    return max(1, room)
+
+
+@contextmanager
+def _orderly_stop() -> Iterator[Callable[[], bool]]:
+    """SIGINT and SIGTERM end `fit` with its trials stopped; Tune itself listens to SIGINT and SIGUSR1 only."""
+    came: list[int] = []
+
+    def stop(number: int, frame: object) -> None:
+        if came:
+            raise KeyboardInterrupt
+        came.append(number)
+        logging.getLogger(__name__).warning("stopping; run the same command to continue")
+        os.kill(os.getpid(), signal.SIGUSR1)
+
+    previous = {s: signal.signal(s, stop) for s in (signal.SIGINT, signal.SIGTERM)}
+    os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"
+    try:
+        yield lambda: bool(came)
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)

@@ -1,0 +1,241 @@
+"""MLflow as a view of the journals. The one importer of mlflow.
+
+Trials never call MLflow: it may be slow or away. One publisher in the driver reads what is new in the
+journals and sends it in batches, with calls that give up soon and patience that does not. Runs are found by
+their tags and never created twice; points keep the time of the journal, so sending them again adds nothing.
+
+One parent run for each study, one child for each of its cells. A cell that two studies share has a child in
+each, because MLflow shows a run under one parent only; the tag `interplay.cell` joins them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+# A call that fails must fail soon: the publisher tries again by itself. MLflow's defaults block for minutes.
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", "1")
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "5")
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("MLFLOW_ENABLE_ASYNC_LOGGING", "false")
+
+from interplay.tracking.journal import Record, read
+from interplay.tracking.store import FINISHED, CellStore, write_atomically
+
+_BATCH = 1000  # MLflow's limit for one call
+_VALUE = 6000  # and for a parameter's length
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Child:
+    """One cell as MLflow shows it: a name that says the change, flat parameters and tags."""
+
+    fingerprint: str
+    name: str
+    params: Mapping[str, Any]
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass
+class _Sent:
+    """What MLflow has of a cell: its run, how far the journal was read, the last epoch."""
+
+    run: str = ""
+    offset: int = 0
+    epoch: int = 0
+
+
+def tracking_uri(root: Path) -> str:
+    """`$MLFLOW_TRACKING_URI`, or a SQLite file in the storage root."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{root / 'mlflow.db'}"
+
+
+class StudyRun:
+    """The runs of one study. Every method may raise when MLflow is away, and may be called again."""
+
+    def __init__(self, root: Path, study: str, *, description: str, kind: str, experiment: str = "interplay") -> None:
+        self._root, self._study, self._description, self._kind = root, study, description, kind
+        self._experiment = experiment
+        self.uri = tracking_uri(root)
+        self._store = CellStore(root)
+        place = hashlib.sha256(self.uri.encode()).hexdigest()[:8]
+        self._state = root / "studies" / study / f"mlflow-{place}.json"
+        self._sent = self._read_state()
+        self._client: Any = None
+        self._experiment_id = ""
+        self.parent = ""
+
+    def open(self) -> None:
+        """Finds or creates the experiment and the parent run, and marks it running."""
+        from mlflow import MlflowClient
+
+        if not self.parent:
+            self._client = MlflowClient(self.uri)
+            found = self._client.get_experiment_by_name(self._experiment)
+            if found is None:
+                local = self.uri.startswith("sqlite:")
+                place = (self._root / "mlartifacts").as_uri() if local else None
+                self._experiment_id = self._client.create_experiment(self._experiment, artifact_location=place)
+            else:
+                self._experiment_id = found.experiment_id
+            tags = {"interplay.kind": self._kind, "mlflow.note.content": self._description}
+            self.parent = self._run("study", self._study, self._study, tags)
+            self._client.update_run(self.parent, status="RUNNING")
+
+    def push(self, child: Child) -> bool:
+        """Sends what is new in the child's journal. True if there was anything."""
+        sent = self._sent.setdefault(child.fingerprint, _Sent())
+        records, offset = read(self._store.journal(child.fingerprint), sent.offset)
+        if not records:
+            return False
+        self.open()
+        if not sent.run:
+            tags = {"mlflow.parentRunId": self.parent, "interplay.cell": child.fingerprint, **child.tags}
+            sent.run = self._run("cell", child.fingerprint, child.name, tags)
+            self._log_params(sent.run, child.params)
+            self._client.log_text(sent.run, self._recipe(child), "recipe.yaml")
+        self._send(sent, records)
+        sent.offset = offset
+        self._write_state()
+        return True
+
+    def close(self, status: str, texts: Mapping[str, str] | None = None) -> None:
+        """Ends the parent run, with `texts` (name -> content) as artifacts."""
+        self.open()
+        for name, text in (texts or {}).items():
+            self._client.log_text(self.parent, text, name)
+        self._client.set_terminated(self.parent, status)
+
+    def stop_children(self) -> None:
+        """Marks the runs of cells that have no result yet as killed: nothing is running them any more."""
+        for fingerprint, sent in self._sent.items():
+            if sent.run and self._store.result(fingerprint) is None:
+                self._client.set_terminated(sent.run, "KILLED")
+
+    def runs(self) -> dict[str, str]:
+        """Fingerprint -> run id of the cells sent so far."""
+        return {fingerprint: sent.run for fingerprint, sent in self._sent.items() if sent.run}
+
+    def _recipe(self, child: Child) -> str:
+        return (self._store.directory(child.fingerprint) / "recipe.yaml").read_text(encoding="utf-8")
+
+    def _run(self, role: str, key: str, name: str, tags: Mapping[str, str]) -> str:
+        """The run with this role and key in this study, created if there is none."""
+        own = {"interplay.study": self._study, "interplay.role": role, "interplay.key": key}
+        clauses = " and ".join(f"tags.`{k}` = '{v}'" for k, v in own.items())
+        found = self._client.search_runs([self._experiment_id], clauses, max_results=1)
+        if found:
+            return str(found[0].info.run_id)
+        run = self._client.create_run(self._experiment_id, run_name=name, tags={**own, **tags})
+        return str(run.info.run_id)
+
+    def _log_params(self, run: str, params: Mapping[str, Any]) -> None:
+        from mlflow.entities import Param
+
+        rows = [Param(key, str(value)[:_VALUE]) for key, value in params.items()]
+        for start in range(0, len(rows), 100):
+            self._client.log_batch(run, params=rows[start : start + 100])
+
+    def _send(self, sent: _Sent, records: list[Record]) -> None:
+        from mlflow.entities import Metric, RunTag
+
+        metrics: list[Any] = []
+        for record in records:
+            at = int(record["at"] * 1000)
+            if record["event"] == "start":
+                self._client.update_run(sent.run, status="RUNNING")
+                evidence = [RunTag(f"interplay.{k}", str(v)[:_VALUE]) for k, v in record["evidence"].items()]
+                self._client.log_batch(sent.run, tags=evidence)
+            elif record["event"] == "epoch" and record["epoch"] > sent.epoch:
+                sent.epoch = record["epoch"]  # an epoch trained again after a resume is not sent twice
+                metrics += _points(record["metrics"], at, sent.epoch, Metric)
+            elif record["event"] == "end":
+                final = {k: v for k, v in record.get("metrics", {}).items() if k.startswith("test/")}
+                metrics += _points(final, at, sent.epoch, Metric)
+        for start in range(0, len(metrics), _BATCH):
+            self._client.log_batch(sent.run, metrics=metrics[start : start + _BATCH])
+        last = records[-1]
+        if last["event"] == "end":
+            self._client.set_tag(sent.run, "interplay.status", last["status"])
+            status = "FINISHED" if last["status"] == FINISHED else "FAILED"
+            self._client.set_terminated(sent.run, status, end_time=int(last["at"] * 1000))
+
+    def _read_state(self) -> dict[str, _Sent]:
+        try:
+            return {k: _Sent(**v) for k, v in json.loads(self._state.read_text(encoding="utf-8")).items()}
+        except FileNotFoundError:
+            return {}
+
+    def _write_state(self) -> None:
+        self._state.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(self._state, json.dumps({k: vars(v) for k, v in self._sent.items()}))
+
+
+def _points(metrics: Mapping[str, float], at: int, epoch: int, metric: Any) -> list[Any]:
+    return [metric(key, float(value), at, epoch) for key, value in metrics.items() if key != "epoch"]
+
+
+class Publisher:
+    """Keeps MLflow up to date from a thread of the driver, without ever holding up the study."""
+
+    def __init__(self, study: StudyRun, every_s: float = 2.0) -> None:
+        self._study, self._every_s = study, every_s
+        self._children: dict[str, Child] = {}
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._loop, name="mlflow-publisher", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def add(self, child: Child) -> None:
+        """From now on the child's journal is followed. A later child of the same cell replaces it."""
+        self._children[child.fingerprint] = child
+
+    def finish(self, status: str, texts: Mapping[str, str] | None = None, timeout_s: float = 60.0) -> bool:
+        """Sends what is left and ends the parent run; False if MLflow did not take it within `timeout_s`.
+
+        What was not sent stays in the journals: `interplay sync` sends it.
+        """
+        self._stop.set()
+        self._thread.join(timeout_s)
+        if self._thread.is_alive():
+            return False
+        try:
+            self._push_all()
+            self._study.open()
+            self._study.stop_children()
+            self._study.close(status, texts)
+        except Exception as error:
+            _log.warning("MLflow at %s is away (%s)", self._study.uri, _first_line(error))
+            return False
+        return True
+
+    def _push_all(self) -> None:
+        for child in list(self._children.values()):
+            self._study.push(child)
+
+    def _loop(self) -> None:
+        wait = 0.0
+        while not self._stop.wait(wait):
+            try:
+                self._study.open()
+                self._push_all()
+                wait = self._every_s
+            except Exception as error:
+                wait = min(30.0, max(1.0, 2.0 * wait))
+                _log.warning(
+                    "MLflow at %s is away, next try in %.0f s (%s)", self._study.uri, wait, _first_line(error)
+                )
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:200]

@@ -1,0 +1,47 @@
+"""Checkpoints: everything a resumed run needs to continue as if it had never stopped."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from interplay.errors import InterplayError
+
+State = dict[str, Any]
+"""`model` and `optimiser` state dicts, `epoch` (epochs finished), `recipe` (plain data), `classes`."""
+
+LatestCheckpoint = Callable[[], State | None]
+Report = Callable[[dict[str, float], Callable[[], State]], None]
+"""Given the metrics of an epoch and a function that makes the state, on every rank, after every epoch."""
+
+
+def save(state: State, path: Path) -> None:
+    """Writes `state` beside `path`, flushes it to the disk, then renames: `path` is never half written."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(f".{os.getpid()}.tmp")
+    with temporary.open("wb") as file:
+        torch.save(state, file)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def load(path: Path, device: torch.device | str = "cpu") -> State:
+    """The state at `path`.
+
+    Raises:
+        InterplayError: if there is none, or it is not a checkpoint of ours.
+    """
+    if not path.is_file():
+        raise InterplayError(f"there is no checkpoint {path}")
+    try:
+        state: State = torch.load(path, map_location=device, weights_only=True)
+    except Exception as error:
+        raise InterplayError(f"{path} is not a checkpoint: {str(error).splitlines()[0]}") from None
+    if not isinstance(state, dict) or not {"model", "optimiser", "epoch", "recipe"} <= state.keys():
+        raise InterplayError(f"{path} is not a checkpoint written by interplay; its recipe is missing")
+    return state

@@ -1,0 +1,47 @@
+"""Exact evaluation: every sample counts once, on any number of workers."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from interplay.augment import Normalise
+from interplay.data.batch import Loader
+from interplay.training.ranks import Ranks
+
+
+@torch.inference_mode()
+def evaluate(
+    model: nn.Module,
+    loader: Loader,
+    normalise: Normalise,
+    *,
+    device: torch.device,
+    ranks: Ranks,
+    autocast: torch.dtype | None = None,
+) -> dict[str, float]:
+    """`top1` and `top5` in per cent and mean cross-entropy `loss` of `model` on a split.
+
+    Raises:
+        RuntimeError: if the workers together did not see every sample exactly once.
+    """
+    training = model.training
+    model.eval()
+    totals = torch.zeros(4, dtype=torch.float64, device=device)
+    for batch in loader.epoch(0):
+        labels = batch.labels.to(device, non_blocking=True)
+        images = normalise(batch.images.to(device, non_blocking=True))
+        with torch.autocast(device.type, dtype=autocast or torch.bfloat16, enabled=autocast is not None):
+            logits = model(images)
+        logits = logits.float()
+        best = logits.topk(min(5, logits.shape[1]), dim=1).indices == labels[:, None]
+        loss = F.cross_entropy(logits, labels, reduction="sum")
+        totals += torch.stack(
+            [loss.double(), best[:, 0].sum().double(), best.sum().double(), loss.new_tensor(len(labels)).double()]
+        )
+    model.train(training)
+    loss_sum, top1, top5, count = ranks.sum(totals).tolist()
+    if int(count) != loader.samples:
+        raise RuntimeError(f"evaluation saw {int(count)} of {loader.samples} samples")
+    return {"top1": 100.0 * top1 / count, "top5": 100.0 * top5 / count, "loss": loss_sum / count}

@@ -1,0 +1,37 @@
+"""Images per second and peak memory of one job."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import torch
+
+_STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+
+
+class PeakMemory:
+    """Largest memory use since this object was made: the device's on CUDA, the process's on CPU (Linux).
+
+    A process that trains one cell after another would otherwise report the largest of all of them.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        if device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(device)
+        else:
+            try:
+                _CLEAR.write_text("5")  # resets the kernel's high-water mark of this process
+            except OSError:
+                pass  # not Linux, or not permitted: the mark then covers the process's whole life
+
+    def megabytes(self) -> float | None:
+        """None where the system does not tell."""
+        if self._device.type == "cuda":
+            return torch.cuda.max_memory_allocated(self._device) / 2**20
+        try:
+            peak = re.search(r"VmHWM:\s+(\d+) kB", _STATUS.read_text())
+        except OSError:
+            return None
+        return int(peak.group(1)) / 1024 if peak else None

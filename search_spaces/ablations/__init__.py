@@ -1,0 +1,1 @@
+"""Ablations: a question and named rows of changes, with published numbers where they exist."""
