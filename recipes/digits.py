@@ -10,9 +10,9 @@ from interplay.recipe import (
     Data,
     Evaluation,
     LayerScale,
+    RandAugment,
     RandomResizedCrop,
     Recipe,
-    ThreeAugment,
     ViT,
 )
 
@@ -44,16 +44,16 @@ def deit_small_patch4() -> Recipe:
         ),
         data=Data(dataset="digits", resolution=16, batch_size=64),
         augment=Augment(
-            crop=RandomResizedCrop(scale=(0.7, 1.0)),
+            crop=RandomResizedCrop(scale=(0.8, 1.0)),
             flip=0.0,
-            policy=ThreeAugment(ops=("solarise", "blur"), blur_radius=(0.1, 0.8)),
+            policy=RandAugment(magnitude=2.0),
             mixup=0.2,
             cutmix=1.0,
             mix_prob=0.3,
             repeats=2,
         ),
         loss=CrossEntropy(smoothing=0.1),
-        optimiser=AdamW(lr=6e-3, weight_decay=0.05, betas=(0.9, 0.99)),
+        optimiser=AdamW(lr=6e-3, weight_decay=0.05, betas=(0.9, 0.99), clip_grad=1.0),
         schedule=Cosine(epochs=20, warmup_epochs=2, warmup_lr=1e-4, min_lr=1e-5, per="step"),
         evaluation=Evaluation(crop_ratio=1.0, every=5),
     )

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-_LUMA = (0.299, 0.587, 0.114)
+_LUMA = (19595.0, 38470.0, 7471.0)  # Pillow's weights, in 1/65536: sums of whole grey levels are exact in float32
 
 
 def _per_image(values: Tensor) -> Tensor:
@@ -20,7 +20,7 @@ def _per_image(values: Tensor) -> Tensor:
 def grey(x: Tensor) -> Tensor:
     """[B, 1, H, W] luma, as Pillow's mode L."""
     weights = x.new_tensor(_LUMA).view(1, 3, 1, 1)
-    return (x * weights).sum(dim=1, keepdim=True).round()
+    return torch.floor(((x * weights).sum(dim=1, keepdim=True) + 32768.0) / 65536.0)
 
 
 def grayscale(x: Tensor) -> Tensor:
@@ -92,14 +92,30 @@ def equalise(x: Tensor) -> Tensor:
     return table.gather(1, levels).view_as(x).to(x.dtype)
 
 
-def gaussian_blur(x: Tensor, radius: Tensor) -> Tensor:
-    """A Gaussian of standard deviation `radius` [B] pixels, borders repeated."""
-    half = max(1, int(3.0 * float(radius.max()) + 0.5))
-    offsets = torch.arange(-half, half + 1, device=x.device, dtype=x.dtype)
-    kernel = torch.exp(-0.5 * (offsets[None] / radius.to(x.dtype)[:, None]) ** 2)
-    kernel = (kernel / kernel.sum(dim=1, keepdim=True)).repeat_interleave(x.shape[1], dim=0)[:, None]
-    flat = x.reshape(1, -1, *x.shape[2:])
-    flat = F.pad(flat, (half, half, half, half), mode="replicate")
-    flat = F.conv2d(flat, kernel[:, :, None, :], groups=flat.shape[1])
-    flat = F.conv2d(flat, kernel[:, :, :, None], groups=flat.shape[1])
-    return flat.view_as(x).round()
+def gaussian_blur(x: Tensor, radius: Tensor, largest: float) -> Tensor:
+    """Pillow's blur of standard deviation `radius` [B] pixels: three box blurs each way, borders repeated.
+
+    `largest` bounds `radius` and sets the window. The batch must not set it: an image would then be blurred a
+    little differently beside other images.
+    """
+    box = _per_image(_box_radius(radius.to(x.dtype)))
+    half = int(_box_radius(torch.tensor(largest))) + 1
+    weights = [(box + 1.0 - abs(offset)).clamp(0.0, 1.0) / (2.0 * box + 1.0) for offset in range(-half, half + 1)]
+    for dim, padding in ((3, (half, half, 0, 0)), (2, (0, 0, half, half))):
+        for _ in range(_BOX_BLURS):
+            # sums of shifted images: a convolution may add in another order, or in TF32, on another device
+            padded = F.pad(x, padding, mode="replicate")
+            shifted = (weight * padded.narrow(dim, k, x.shape[dim]) for k, weight in enumerate(weights))
+            x = sum(shifted, torch.zeros_like(x)).round()
+    return x
+
+
+_BOX_BLURS = 3
+
+
+def _box_radius(sigma: Tensor) -> Tensor:
+    """Radius of the box, with a fraction, that three times over has the Gaussian's variance (Pillow's rule)."""
+    variance = sigma**2 / _BOX_BLURS
+    whole = torch.floor((torch.sqrt(12.0 * variance + 1.0) - 1.0) / 2.0)
+    rest = (2.0 * whole + 1.0) * (whole * (whole + 1.0) - 3.0 * variance) / (6.0 * (variance - (whole + 1.0) ** 2))
+    return whole + rest

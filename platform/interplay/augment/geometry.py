@@ -11,7 +11,10 @@ FILL = (124.0, 116.0, 104.0)
 
 
 def affine(x: Tensor, matrix: Tensor) -> Tensor:
-    """Samples `x` at `matrix` [B, 2, 3] (output pixel from the centre -> input pixel from the centre), bilinear."""
+    """Samples `x` at `matrix` [B, 2, 3] (output pixel from the centre -> input pixel from the centre), bilinear.
+
+    As in Pillow, an edge is sharp: what falls within the image is not blended with `FILL`.
+    """
     height, width = x.shape[2:]
     half = x.new_tensor([width / 2.0, height / 2.0])
     scaled = matrix.clone()
@@ -19,8 +22,9 @@ def affine(x: Tensor, matrix: Tensor) -> Tensor:
     scaled[:, :, 2] = matrix[:, :, 2] / half[None, :]
     grid = F.affine_grid(scaled, list(x.shape), align_corners=False)
     fill = x.new_tensor(FILL).view(1, 3, 1, 1)
-    moved = F.grid_sample(x - fill, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
-    return (moved + fill).round()
+    moved = F.grid_sample(x, grid, mode="bilinear", padding_mode="border", align_corners=False)
+    inside = (grid.abs() <= 1.0).all(dim=3)[:, None]
+    return torch.where(inside, moved, fill).round()
 
 
 def _identity(values: Tensor) -> Tensor:

@@ -65,7 +65,7 @@ def _three_augment(policy: ThreeAugment, x: Tensor, keys: Keys) -> Tensor:
     operations: dict[str, tuple[Operation, NDArray[np.float64]]] = {
         "grayscale": (lambda x, _: colour.grayscale(x), radius),
         "solarise": (colour.solarise, np.full_like(radius, 128.0)),
-        "blur": (colour.gaussian_blur, radius),
+        "blur": (lambda x, radius: colour.gaussian_blur(x, radius, high), radius),
     }
     for number, name in enumerate(policy.ops):
         operation, argument = operations[name]

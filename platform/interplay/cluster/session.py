@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 import os
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 import ray
+
+from interplay.cluster.revision import code_revision
 
 # Ray's client and nodes must agree on this; an explicit choice beats Ray's own, which differs between them.
 os.environ.setdefault("RAY_AUTH_MODE", "disabled")
@@ -49,20 +49,3 @@ def session(verbose: bool = False) -> Iterator[Session]:
     finally:
         if not joined:
             ray.shutdown()
-
-
-def code_revision() -> str:
-    """The git commit of this code, with `+dirty` if files differ from it; `$INTERPLAY_REVISION` inside a job."""
-    if given := os.environ.get("INTERPLAY_REVISION"):
-        return given
-    folder = Path(__file__).parent
-    try:
-        commit = _git(folder, "rev-parse", "--short=12", "HEAD")
-        return f"{commit}+dirty" if _git(folder, "status", "--porcelain", "--untracked-files=no") else commit
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-
-
-def _git(folder: Path, *arguments: str) -> str:
-    command = ["git", "-C", str(folder), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()

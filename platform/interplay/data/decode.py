@@ -47,10 +47,8 @@ def evaluation_pixels(image: Image.Image, resolution: int, crop_ratio: float, in
     """
     width, height = image.size
     short = int(resolution / crop_ratio)
-    if width <= height:
-        size = (short, int(short * height / width))
-    else:
-        size = (int(short * width / height), short)
+    portrait = width <= height
+    size = (short, int(short * height / width)) if portrait else (int(short * width / height), short)
     resized = image if size == image.size else image.resize(size, FILTERS[interpolation])
     left = round((size[0] - resolution) / 2.0)
     top = round((size[1] - resolution) / 2.0)

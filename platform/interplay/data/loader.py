@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from queue import Empty
 from typing import Any
 
 import numba
@@ -26,7 +28,10 @@ from interplay.recipe.tree import Recipe
 
 
 class _Order(engine.TraversalOrder):  # type: ignore[misc]
-    """Hands FFCV the draws of an epoch: a sample's position and its view, packed into one integer."""
+    """Hands FFCV an epoch's draws: a sample's position and view packed into one integer, and the epoch beside it.
+
+    With the epoch in every row, epochs of one loader may be read at the same time.
+    """
 
     def __init__(self, draws: Callable[[int], Indices]) -> None:
         self._draws = draws
@@ -36,7 +41,8 @@ class _Order(engine.TraversalOrder):  # type: ignore[misc]
         return self
 
     def sample_order(self, epoch: int) -> Indices:
-        return self._draws(epoch)
+        draws = self._draws(epoch)
+        return np.stack([draws, np.full_like(draws, epoch)], axis=1)
 
 
 class _PixelDecoder(engine.SimpleRGBImageDecoder):  # type: ignore[misc]
@@ -45,8 +51,7 @@ class _PixelDecoder(engine.SimpleRGBImageDecoder):  # type: ignore[misc]
     def __init__(self, pipeline: PixelPipeline, positions: Indices, pool: Executor | None) -> None:
         super().__init__()
         self._pipeline, self._positions, self._pool = pipeline, positions, pool
-        self.epoch = 0
-        self.error: BaseException | None = None
+        self.errors: dict[int, BaseException] = {}
 
     def declare_state_and_memory(self, previous_state: Any) -> tuple[Any, Any]:
         shape = (self._pipeline.resolution, self._pipeline.resolution, 3)
@@ -54,20 +59,20 @@ class _PixelDecoder(engine.SimpleRGBImageDecoder):  # type: ignore[misc]
         return state, engine.AllocationQuery(shape, np.dtype("u1"))
 
     def generate_code(self) -> Callable[..., Any]:
-        def decode(draws: Indices, destination: Any, metadata: Any, storage_state: Any) -> Any:
-            out = destination[: len(draws)]
+        def decode(rows: Indices, destination: Any, metadata: Any, storage_state: Any) -> Any:
+            out, epoch = destination[: len(rows)], int(rows[0, 1])
             try:
-                self._decode(draws, out, metadata, storage_state)
+                self._decode(rows[:, 0], epoch, out, metadata, storage_state)
             except BaseException as error:
-                self.error = error
+                self.errors[epoch] = error
             return out
 
         return decode
 
-    def _decode(self, draws: Indices, out: Any, metadata: Any, storage_state: Any) -> None:
+    def _decode(self, draws: Indices, epoch: int, out: Any, metadata: Any, storage_state: Any) -> None:
         sample, _ = unpack(draws)
         stored = _StoredRows(metadata[self._positions[sample]], storage_state)
-        self._pipeline.fill(out, draws, self.epoch, stored, self._pool)
+        self._pipeline.fill(out, draws, epoch, stored, self._pool)
 
 
 class _StoredRows:
@@ -93,16 +98,17 @@ class _StoredRows:
             return None
         height, width = map(int, self.sizes[0])
         every_byte = self._starts[:, None] + np.arange(height * width * 3)
-        return self._data[every_byte].reshape(-1, height, width, 3)
+        pixels: Pixels = self._data[every_byte].reshape(-1, height, width, 3)
+        return pixels
 
 
 class _DrawDecoder(engine.IntDecoder):  # type: ignore[misc]
     """Yields the draw itself; labels and indices are looked up from it."""
 
     def generate_code(self) -> Callable[..., Any]:
-        def decode(draws: Indices, destination: Any, metadata: Any, storage_state: Any) -> Any:
-            destination[: len(draws), 0] = draws
-            return destination[: len(draws)]
+        def decode(rows: Indices, destination: Any, metadata: Any, storage_state: Any) -> Any:
+            destination[: len(rows), 0] = rows[:, 0]
+            return destination[: len(rows)]
 
         return decode
 
@@ -166,13 +172,13 @@ class BetonLoader:
         return len(self._loader)
 
     def epoch(self, epoch: int) -> Iterator[Batch]:
-        self._decoder.epoch, self._decoder.error = epoch, None
+        self._decoder.errors.pop(epoch, None)
         self._loader.next_epoch = epoch
         batches = iter(self._loader)
         try:
             for pixels, draws in batches:
-                if self._decoder.error is not None:
-                    raise self._decoder.error
+                if epoch in self._decoder.errors:
+                    raise self._decoder.errors[epoch]
                 sample, view = unpack(draws[:, 0].copy())  # FFCV reuses its buffers: what is kept is copied
                 position = self._positions[sample]
                 yield Batch(
@@ -182,7 +188,17 @@ class BetonLoader:
                     view=torch.from_numpy(view),
                 )
         finally:
-            batches.close()
+            _stop(batches)
+
+
+def _stop(batches: Any) -> None:
+    """Ends FFCV's thread: left alone it decodes on until its queue is full, and may wait there for ever."""
+    batches.iter_ixes = iter(())
+    while batches.is_alive():
+        with suppress(Empty):
+            batches.output_queue.get_nowait()
+        batches.join(timeout=0.01)
+    batches.close()
 
 
 def beton_loaders(path: Path, recipe: Recipe, *, rank: int = 0, world: int = 1, threads: int = 1) -> Loaders:

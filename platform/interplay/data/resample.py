@@ -58,7 +58,8 @@ def _weights(
     high = np.floor(centre[:, :, None] + support + 0.5)
     inside = (pixel >= np.maximum(low, start[:, None, None])) & (pixel < np.minimum(high, end[:, None, None]))
     weight = np.where(inside, weight, 0.0)
-    return (weight / weight.sum(axis=2, keepdims=True)).astype(np.float32)
+    shares: NDArray[np.float32] = (weight / weight.sum(axis=2, keepdims=True)).astype(np.float32)
+    return shares
 
 
 def _cubic(distance: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -138,11 +138,21 @@ def _cifar(name: str, parts: list[tuple[Path, int]], keys: list[bytes], meta: Pa
 class _NumbersOnly(pickle.Unpickler):
     """Reads containers and NumPy arrays; a pickle that names anything else is refused, not run."""
 
-    _ALLOWED = frozenset({("numpy", "ndarray"), ("numpy", "dtype"), ("_codecs", "encode")})
+    _ALLOWED = frozenset(
+        {
+            ("numpy", "ndarray"),
+            ("numpy", "dtype"),
+            ("_codecs", "encode"),
+            ("numpy._core.multiarray", "_reconstruct"),
+            ("numpy._core.multiarray", "scalar"),
+            ("numpy._core.numeric", "_frombuffer"),
+        }
+    )
 
     def find_class(self, module: str, name: str) -> Any:
-        if (module, name) in self._ALLOWED or name in ("_reconstruct", "_frombuffer", "scalar"):
-            return super().find_class(module.replace("numpy.core", "numpy._core"), name)
+        module = module.replace("numpy.core", "numpy._core")  # its name when CIFAR was pickled
+        if (module, name) in self._ALLOWED:
+            return super().find_class(module, name)
         raise pickle.UnpicklingError(f"it names {module}.{name}")
 
 

@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from interplay.counter_rng import uniform
 from interplay.data import ffcv_engine as engine
@@ -119,7 +119,8 @@ def _check_labels(source: Source) -> None:
         raise InterplayError(f"{source.name} holds no samples")
     if source.labels.shape[1] != len(source.classes):
         raise InterplayError(
-            f"{source.name}: samples have {source.labels.shape[1]} labels, but classes are named for {len(source.classes)}"
+            f"{source.name}: samples have {source.labels.shape[1]} labels, "
+            f"but classes are named for {len(source.classes)}"
         )
     for level, names in enumerate(source.classes):
         column = source.labels[:, level]
@@ -146,8 +147,10 @@ def _encode(source: Source, position: int) -> _Encoded:
             image = stored
         pixels = np.asarray(image.convert("RGB"))
     except Exception as error:
+        # Pillow's own words for an unknown format print the address of our buffer
+        why = "unknown format" if isinstance(error, UnidentifiedImageError) else str(error)
         raise InterplayError(
-            f"{source.place(position)} is no image that can be read ({error}); remove or repair it"
+            f"{source.place(position)} is no image that can be read ({why}); remove or repair it"
         ) from None
     height, width = pixels.shape[:2]
     if max(height, width) > _MAX_SIDE:

@@ -124,7 +124,8 @@ def _set(tree: dict[str, Any], path: str, value: Any) -> None:
 
 
 def _no_such_path(path: str) -> str:
-    return f"recipes have no {path!r}{closest(path, valid_paths()) or '; see interplay recipe show'}"
+    near = closest(path, (p for p in valid_paths() if p != path))
+    return f"recipes have no {path!r}{near or '; see interplay recipe show'}"
 
 
 def _members(annotation: Any) -> list[type[BaseModel]]:
@@ -164,6 +165,8 @@ def _sentence(error: ValidationError) -> str:
     path = next((p for p in _untagged(first["loc"]) if p in valid_paths()), where)
     if first["type"] == "value_error":
         return str(first["ctx"]["error"])
+    if first["type"] == "extra_forbidden" and path != ALL_SEEDS and path in valid_paths():
+        return _of_another_kind(path, str(first["loc"][-2]))
     if first["type"] == "extra_forbidden":
         return _no_such_path(path if path != where else ".".join(_without_tags(first["loc"])))
     if first["type"] in ("union_tag_invalid", "literal_error"):
@@ -172,8 +175,21 @@ def _sentence(error: ValidationError) -> str:
         names = [n.strip(" '") for n in expected.replace(" or ", ",").split(",")]
         return f"{path}={got!r} is not one of {expected}{closest(str(got), names)}"
     if first["type"] == "missing":
-        return f"{path} must be set"
+        few = isinstance(first["loc"][-1], int)
+        return f"{path}={first['input']!r} has too few values" if few else f"{path} must be set"
+    if first["type"] == "union_tag_not_found":
+        return f"{path}={first['input']!r} does not say which {first['ctx']['discriminator']} it is; add it"
+    if first["type"] in ("model_type", "model_attributes_type"):
+        field = next((p for p in valid_paths() if p.startswith(f"{path}.")), path)
+        return f"{path}={first['input']!r} is not a mapping of its fields; set one of them, such as {field}"
     return f"{path}={first['input']!r}: {first['msg'][0].lower()}{first['msg'][1:]}"
+
+
+def _of_another_kind(path: str, kind: str) -> str:
+    """A valid field that the chosen kind lacks: what is left over when only `kind` or `family` was changed."""
+    parent, _, leaf = path.rpartition(".")
+    tag = "family" if f"{parent}.family" in valid_paths() else "kind"
+    return f"{path}: {parent} is {kind!r}, which has no {leaf!r}; set {parent} as a whole: {parent}={{{tag}: {kind}}}"
 
 
 def _without_tags(loc: tuple[int | str, ...]) -> list[str]:

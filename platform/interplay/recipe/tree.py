@@ -10,10 +10,21 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
 
-Probability = Annotated[float, Field(ge=0.0, le=1.0)]
-Rate = Annotated[float, Field(ge=0.0, lt=1.0)]
-Positive = Annotated[int, Field(gt=0)]
+
+def _no_switch(value: Any) -> Any:
+    """YAML reads `yes` and `on` as true, which Python would take for the number 1."""
+    if isinstance(value, bool):
+        raise PydanticCustomError("switch", "input should be a number, not true or false")
+    return value
+
+
+Real = Annotated[float, BeforeValidator(_no_switch)]
+Whole = Annotated[int, BeforeValidator(_no_switch)]
+Probability = Annotated[Real, Field(ge=0.0, le=1.0)]
+Rate = Annotated[Real, Field(ge=0.0, lt=1.0)]
+Positive = Annotated[Whole, Field(gt=0)]
 
 
 class Part(BaseModel):
@@ -40,7 +51,7 @@ class LayerScale(Part):
     """Each residual branch is multiplied by a learned diagonal that starts at `init` (thesis S3.5.1)."""
 
     kind: Literal["layer_scale"] = "layer_scale"
-    init: float = Field(1e-4, gt=0.0)
+    init: Real = Field(1e-4, gt=0.0)
 
 
 Scale = Annotated[NoScale | LayerScale, Field(discriminator="kind"), ByName]
@@ -60,7 +71,7 @@ class ViT(Part):
     width: Positive = 384
     depth: Positive = 12
     heads: Positive = 6
-    mlp_ratio: float = Field(4.0, gt=0.0)
+    mlp_ratio: Real = Field(4.0, gt=0.0)
     qkv_bias: bool = True
     pool: Literal["class_token", "average"] = "class_token"
     position: Literal["all_tokens", "patches"] = "all_tokens"
@@ -68,7 +79,7 @@ class ViT(Part):
     drop_path: Rate = 0.0
     drop_path_rule: Literal["linear", "uniform"] = "linear"
     dropout: Rate = 0.0
-    init_std: float = Field(0.02, gt=0.0)
+    init_std: Real = Field(0.02, gt=0.0)
 
     @model_validator(mode="after")
     def _heads_divide_width(self) -> ViT:
@@ -112,8 +123,8 @@ class RandomResizedCrop(Part):
     """A random window of `scale` of the area and `ratio` of width to height, resized."""
 
     kind: Literal["random_resized_crop"] = "random_resized_crop"
-    scale: tuple[float, float] = (0.08, 1.0)
-    ratio: tuple[float, float] = (3 / 4, 4 / 3)
+    scale: tuple[Real, Real] = (0.08, 1.0)
+    ratio: tuple[Real, Real] = (3 / 4, 4 / 3)
 
     @model_validator(mode="after")
     def _ordered(self) -> RandomResizedCrop:
@@ -136,7 +147,7 @@ class ThreeAugment(Part):
 
     kind: Literal["three_augment"] = "three_augment"
     ops: tuple[Literal["grayscale", "solarise", "blur"], ...] = ("grayscale", "solarise", "blur")
-    blur_radius: tuple[float, float] = (0.1, 2.0)
+    blur_radius: tuple[Real, Real] = (0.1, 2.0)
 
     @model_validator(mode="after")
     def _some_ops(self) -> ThreeAugment:
@@ -151,8 +162,8 @@ class RandAugment(Part):
     """timm's `rand-m{magnitude}-mstd{std}-inc1`: `layers` operations, each applied with `probability`."""
 
     kind: Literal["rand_augment"] = "rand_augment"
-    magnitude: float = Field(9.0, ge=0.0, le=10.0)
-    std: float = Field(0.5, ge=0.0)
+    magnitude: Real = Field(9.0, ge=0.0, le=10.0)
+    std: Real = Field(0.5, ge=0.0)
     layers: Positive = 2
     probability: Probability = 0.5
 
@@ -171,10 +182,10 @@ class Augment(Part):
     crop: Crop = RandomResizedCrop()
     flip: Probability = 0.5
     policy: Policy = NoPolicy()
-    color_jitter: float = Field(0.0, ge=0.0, le=1.0)
+    color_jitter: Real = Field(0.0, ge=0.0, le=1.0)
     erasing: Probability = 0.0
-    mixup: float = Field(0.0, ge=0.0)
-    cutmix: float = Field(0.0, ge=0.0)
+    mixup: Real = Field(0.0, ge=0.0)
+    cutmix: Real = Field(0.0, ge=0.0)
     mix_prob: Probability = 1.0
     mix_switch_prob: Probability = 0.5
     repeats: Positive = 1
@@ -212,22 +223,22 @@ class AdamW(Part):
     """`lr` is the peak rate at the recipe's global batch size; `clip_grad` a global norm, null is off."""
 
     kind: Literal["adamw"] = "adamw"
-    lr: float = Field(1e-3, gt=0.0)
-    weight_decay: float = Field(0.05, ge=0.0)
+    lr: Real = Field(1e-3, gt=0.0)
+    weight_decay: Real = Field(0.05, ge=0.0)
     betas: tuple[Rate, Rate] = (0.9, 0.999)
-    eps: float = Field(1e-8, gt=0.0)
-    clip_grad: float | None = Field(None, gt=0.0)
+    eps: Real = Field(1e-8, gt=0.0)
+    clip_grad: Real | None = Field(None, gt=0.0)
 
 
 class Lamb(Part):
     """LAMB as DeiT III and A2 use it: the gradient's global norm is clipped at `clip_grad` inside."""
 
     kind: Literal["lamb"] = "lamb"
-    lr: float = Field(3e-3, gt=0.0)
-    weight_decay: float = Field(0.02, ge=0.0)
+    lr: Real = Field(3e-3, gt=0.0)
+    weight_decay: Real = Field(0.02, ge=0.0)
     betas: tuple[Rate, Rate] = (0.9, 0.999)
-    eps: float = Field(1e-8, gt=0.0)
-    clip_grad: float | None = Field(1.0, gt=0.0)
+    eps: Real = Field(1e-8, gt=0.0)
+    clip_grad: Real | None = Field(1.0, gt=0.0)
 
 
 Optimiser = Annotated[AdamW | Lamb, Field(discriminator="kind"), ByName]
@@ -238,9 +249,9 @@ class Cosine(Part):
 
     kind: Literal["cosine"] = "cosine"
     epochs: Positive = 300
-    warmup_epochs: float = Field(5.0, ge=0.0)
-    warmup_lr: float = Field(1e-6, ge=0.0)
-    min_lr: float = Field(1e-5, ge=0.0)
+    warmup_epochs: Real = Field(5.0, ge=0.0)
+    warmup_lr: Real = Field(1e-6, ge=0.0)
+    min_lr: Real = Field(1e-5, ge=0.0)
     per: Literal["epoch", "step"] = "epoch"
 
     @model_validator(mode="after")
@@ -259,7 +270,7 @@ class Evaluation(Part):
     `every`: epochs between evaluations on the validation split. The test split is evaluated once, at the end.
     """
 
-    crop_ratio: float = Field(0.875, gt=0.0, le=1.0)
+    crop_ratio: Real = Field(0.875, gt=0.0, le=1.0)
     resolution: Positive | None = None
     every: Positive = 1
 
@@ -267,9 +278,9 @@ class Evaluation(Part):
 class Seeds(Part):
     """One seed for each kind of randomness: initial weights, order of samples, augmentation."""
 
-    init: int = Field(0, ge=0)
-    order: int = Field(0, ge=0)
-    augment: int = Field(0, ge=0)
+    init: Whole = Field(0, ge=0)
+    order: Whole = Field(0, ge=0)
+    augment: Whole = Field(0, ge=0)
 
 
 class Recipe(Part):

@@ -29,7 +29,7 @@ class StudyRow:
 
 @dataclass(frozen=True)
 class StudyDefinition:
-    """A named set of cells: a search (whose cells are in its Optuna study) or an ablation (whose cells are `rows`)."""
+    """A named set of cells: those in the Optuna study of a search, or those in the rows of an ablation."""
 
     name: str
     kind: str

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 import optuna
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
+from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
 from interplay.counter_rng import torch_seed
@@ -83,9 +84,10 @@ class OptunaProposals:
         for record in self._study.get_trials(deepcopy=False):
             self._take_up(record)
 
-    def __len__(self) -> int:
-        """Cells in the study."""
-        return len(self._numbers)
+    def known(self) -> list[Cell]:
+        """The cells the study has already, in the order they were proposed."""
+        records = self._study.get_trials(deepcopy=False)
+        return [self._cell(record) for record in records]
 
     def next(self) -> Cell | None:
         if self._unfinished:
@@ -127,7 +129,10 @@ class OptunaProposals:
         if self._store.result(fingerprint) is not None:
             self.settle(fingerprint)
         else:
-            self._unfinished.append(Cell(self._base.with_(json.loads(record.user_attrs[CHANGES])), self._dataset))
+            self._unfinished.append(self._cell(record))
+
+    def _cell(self, record: FrozenTrial) -> Cell:
+        return Cell(self._base.with_(json.loads(record.user_attrs[CHANGES])), self._dataset)
 
     def _propose(self) -> Cell | None:
         """A cell the study does not have yet, recorded; None if the space seems to hold no more."""
@@ -184,7 +189,7 @@ def _journal(directory: Path) -> Path:
 
 def _storage(directory: Path) -> optuna.storages.JournalStorage:
     directory.mkdir(parents=True, exist_ok=True)
-    backend = optuna.storages.journal.JournalFileBackend(str(_journal(directory)))
+    backend = JournalFileBackend(str(_journal(directory)))
     return optuna.storages.JournalStorage(backend)
 
 

@@ -8,8 +8,7 @@ import signal
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")  # the journal is the record
 os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
@@ -18,69 +17,27 @@ import ray
 from ray import tune
 from ray.tune.search import Searcher
 
-from interplay.cluster.session import Session
 from interplay.cluster.trial import Job, train_cell
-from interplay.errors import InterplayError
+from interplay.study.execution import Execution, OnEnd, OnStart, make_job
 from interplay.study.proposals import Proposals
 from interplay.tracking.store import Cell, CellStore
-
-Executor = Literal["auto", "inline", "train"]
-EXECUTORS = ("auto", "inline", "train")
 
 _HEAD = "node:__internal_head__"
 """A resource every Ray cluster's head node has. Drivers of Ray Train jobs ask for a sliver of it: they take
 no CPU from their own workers, and run where no spot notice reaches them."""
 
 MAX_FAILURES = 3
-
-
-@dataclass(frozen=True)
-class Execution:
-    """How cells are trained. None of it changes a result.
-
-    Attributes:
-        executor: `inline` (one worker inside a reused Tune actor), `train` (a Ray Train job), or `auto`.
-        workers: workers of each cell.
-        threads: CPU threads of each worker.
-        gpus: GPUs of each worker.
-        concurrency: cells trained at the same time; 0 is as many as the cluster has room for now.
-        checkpoint_every_s: least time between two checkpoints of a cell.
-    """
-
-    executor: Executor = "auto"
-    workers: int = 1
-    threads: int = 1
-    gpus: float = 0.0
-    concurrency: int = 0
-    checkpoint_every_s: float = 30.0
-
-    def chosen(self) -> Literal["inline", "train"]:
-        """Inline for one CPU worker, whose start-up would otherwise be most of its time; Ray Train for the rest.
-
-        Raises:
-            InterplayError: if the choice cannot work.
-        """
-        if self.executor not in EXECUTORS:
-            raise InterplayError(f"there is no executor {self.executor!r}; use {', '.join(EXECUTORS)}")
-        if self.gpus > 1 and self.gpus != int(self.gpus):
-            raise InterplayError(f"{self.gpus:g} GPUs for a worker: more than one GPU must be a whole number")
-        if self.executor == "inline" and self.workers > 1:
-            raise InterplayError(
-                f"the inline executor trains with one worker, not {self.workers}; use --executor train"
-            )
-        if self.executor == "auto":
-            return "inline" if self.workers == 1 and not self.gpus else "train"
-        return self.executor
+"""How often a cell whose process died is started again, from its last checkpoint."""
 
 
 def run_cells(
     proposals: Proposals,
     store: CellStore,
     execution: Execution,
-    session: Session,
+    code_revision: str,
     *,
-    on_start: Callable[[Cell], None] = lambda cell: None,
-    on_end: Callable[[str], None] = lambda fingerprint: None,
+    on_start: OnStart = lambda cell: None,
+    on_end: OnEnd = lambda fingerprint, message: None,
 ) -> bool:
     """Trains every cell that `proposals` hands out.
 
@@ -93,18 +50,7 @@ def run_cells(
     concurrency = execution.concurrency or _room(execution, executor)
 
     def job(cell: Cell) -> dict[str, Any]:
-        return Job(
-            fingerprint=cell.fingerprint,
-            recipe=cell.recipe.model_dump(mode="json"),
-            dataset=str(cell.dataset),
-            directory=str(store.prepare(cell)),
-            executor=executor,
-            workers=execution.workers,
-            threads=execution.threads,
-            gpus=execution.gpus,
-            code_revision=session.code_revision,
-            checkpoint_every_s=execution.checkpoint_every_s,
-        ).plain()
+        return make_job(cell, store, execution, executor, code_revision).plain()
 
     searcher = _CellSearcher(proposals, job, on_start, on_end)
     if executor == "inline":
@@ -159,15 +105,15 @@ def _report(config: dict[str, Any], work: Callable[[Job], object]) -> None:
         tune.report({"message": f"{type(error).__name__}: {error}"})
 
 
-class _CellSearcher(Searcher):
+class _CellSearcher(Searcher):  # type: ignore[misc]
     """Tune's view of the proposals: a trial is a cell, and the cell store says how it ended."""
 
     def __init__(
         self,
         proposals: Proposals,
         job: Callable[[Cell], dict[str, Any]],
-        on_start: Callable[[Cell], None],
-        on_end: Callable[[str], None],
+        on_start: OnStart,
+        on_end: OnEnd,
     ) -> None:
         super().__init__()
         self._proposals, self._job, self._on_start, self._on_end = proposals, job, on_start, on_end
@@ -176,7 +122,7 @@ class _CellSearcher(Searcher):
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         cell = self._proposals.next()
         if cell is None:
-            return Searcher.FINISHED
+            return str(Searcher.FINISHED)
         self._cells[trial_id] = cell.fingerprint
         self._on_start(cell)
         return self._job(cell)
@@ -185,14 +131,18 @@ class _CellSearcher(Searcher):
         fingerprint = self._cells.pop(trial_id, None)
         if fingerprint is None:
             return
-        message = "its process failed; see the Ray logs" if error else (result or {}).get("message")
+        message = "its process died; see the Ray logs" if error else str((result or {}).get("message") or "")
         self._proposals.settle(fingerprint, message or None)
-        self._on_end(fingerprint)
+        self._on_end(fingerprint, message)
 
     def set_search_properties(
         self, metric: str | None, mode: str | None, config: dict[str, Any], **spec: Any
     ) -> bool:
         return True
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Tune pickles its searcher to restore from; we never do."""
+        return {}
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing to save: the store and the Optuna study are the truth."""

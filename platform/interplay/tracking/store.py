@@ -114,7 +114,7 @@ def write_atomically(path: Path, text: str) -> None:
 
 
 def default_root() -> Path:
-    """`$INTERPLAY_STORAGE`, else `./runs`; inside a submitted Ray job, whose folder is a throw-away copy, `~/interplay`."""
+    """`$INTERPLAY_STORAGE`, or `./runs`; inside a submitted Ray job, whose folder is a copy, `~/interplay`."""
     if root := os.environ.get("INTERPLAY_STORAGE"):
         return Path(root).expanduser().resolve()
     if os.environ.get("RAY_JOB_CONFIG_JSON_ENV_VAR"):

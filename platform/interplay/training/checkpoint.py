@@ -12,7 +12,7 @@ import torch
 from interplay.errors import InterplayError
 
 State = dict[str, Any]
-"""`model` and `optimiser` state dicts, `epoch` (epochs finished), `recipe` (plain data), `classes`."""
+"""`model` and `optimiser` state dicts, `epoch` (epochs finished), its `metrics`, `recipe` (plain data), `classes`."""
 
 LatestCheckpoint = Callable[[], State | None]
 Report = Callable[[dict[str, float], Callable[[], State]], None]
@@ -42,6 +42,6 @@ def load(path: Path, device: torch.device | str = "cpu") -> State:
         state: State = torch.load(path, map_location=device, weights_only=True)
     except Exception as error:
         raise InterplayError(f"{path} is not a checkpoint: {str(error).splitlines()[0]}") from None
-    if not isinstance(state, dict) or not {"model", "optimiser", "epoch", "recipe"} <= state.keys():
+    if not isinstance(state, dict) or not {"model", "optimiser", "epoch", "metrics", "recipe"} <= state.keys():
         raise InterplayError(f"{path} is not a checkpoint written by interplay; its recipe is missing")
     return state

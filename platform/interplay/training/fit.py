@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import nn
@@ -84,7 +85,7 @@ def fit(
     normalise = Normalise(loaders.mean, loaders.std, device)
     stage = TrainingStage(recipe.augment, recipe.seeds.augment, loaders.classes, normalise)
 
-    done = _resume(latest_checkpoint(), recipe, model, optimiser)
+    done, metrics = _resume(latest_checkpoint(), recipe, model, optimiser)
     wrapped = ranks.wrap(model, device)
 
     def state() -> State:
@@ -92,11 +93,11 @@ def fit(
             "model": model.state_dict(),
             "optimiser": optimiser.state_dict(),
             "epoch": done,
+            "metrics": metrics,
             "recipe": recipe.model_dump(mode="json"),
             "classes": loaders.classes,
         }
 
-    metrics: dict[str, float] = {}
     first_step_at: float | None = None
     samples_seen = 0
     steps = len(loaders.train)
@@ -118,7 +119,7 @@ def fit(
                 logits = wrapped(inputs)
             loss = loss_function(logits.float(), targets)
             optimiser.zero_grad(set_to_none=True)
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             clip_gradients(recipe.optimiser, model)
             optimiser.step()
             loss_sum += loss.detach()
@@ -154,12 +155,19 @@ def autocast_dtype(recipe: Recipe, device: torch.device) -> torch.dtype | None:
     return torch.bfloat16 if recipe.precision == "bf16" else None
 
 
-def _resume(checkpoint: State | None, recipe: Recipe, model: nn.Module, optimiser: torch.optim.Optimizer) -> int:
-    """Loads `checkpoint`, if any, and says how many epochs are done."""
+def _resume(
+    checkpoint: State | None, recipe: Recipe, model: nn.Module, optimiser: torch.optim.Optimizer
+) -> tuple[int, dict[str, float]]:
+    """Loads `checkpoint`, if any; says how many epochs are done and the metrics of the last of them."""
     if checkpoint is None:
-        return 0
-    if checkpoint["recipe"] != recipe.model_dump(mode="json"):
+        return 0, {}
+    if _deciding(checkpoint["recipe"]) != _deciding(recipe.model_dump(mode="json")):
         raise InterplayError("the checkpoint belongs to another recipe; start again without it")
     model.load_state_dict(checkpoint["model"])
     optimiser.load_state_dict(checkpoint["optimiser"])
-    return int(checkpoint["epoch"])
+    return int(checkpoint["epoch"]), dict(checkpoint["metrics"])
+
+
+def _deciding(recipe: dict[str, Any]) -> dict[str, Any]:
+    """A recipe as plain data without the names that are not part of a fingerprint: studies share cells."""
+    return recipe | {"name": "", "data": recipe["data"] | {"dataset": ""}}

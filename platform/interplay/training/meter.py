@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -21,10 +22,9 @@ class PeakMemory:
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)
         else:
-            try:
+            # not Linux, or not permitted: the mark then covers the process's whole life
+            with suppress(OSError):
                 _CLEAR.write_text("5")  # resets the kernel's high-water mark of this process
-            except OSError:
-                pass  # not Linux, or not permitted: the mark then covers the process's whole life
 
     def megabytes(self) -> float | None:
         """None where the system does not tell."""

@@ -13,7 +13,8 @@ from interplay.recipe.tree import AdamW, Lamb
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
     """Two groups: weight decay skips 1-D parameters and what the model's `no_weight_decay` names."""
     skipped: set[str] = getattr(model, "no_weight_decay", set)()
-    decayed, kept = [], []
+    decayed: list[nn.Parameter] = []
+    kept: list[nn.Parameter] = []
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
             (kept if parameter.ndim <= 1 or name in skipped else decayed).append(parameter)

@@ -1,0 +1,99 @@
+"""What a person sees while a study runs: one line for each finished cell, and a bar on a terminal."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
+
+from interplay.report.study import study_table
+from interplay.studies import Progress, StudyOutcome
+from interplay.tracking.journal import epochs, read
+from interplay.tracking.store import Cell, CellResult, CellStore
+
+REFRESH_S = 0.5
+
+
+class ConsoleProgress(Progress):
+    """Lines on standard error; on a terminal also a bar that moves with every epoch, read from the journals."""
+
+    def __init__(self, root: Path) -> None:
+        self._store = CellStore(root)
+        self._console = Console(stderr=True, highlight=False)
+        self._names: dict[str, str] = {}
+        self._epochs: dict[str, int] = {}
+        self._total = self._done = 0
+        self._bar = Bar(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("epochs"),
+            TimeRemainingColumn(),
+            console=self._console,
+            transient=True,
+            disable=not self._console.is_terminal,
+        )
+        self._stop = threading.Event()
+        self._task = self._bar.add_task("training", total=None)
+
+    def __enter__(self) -> ConsoleProgress:
+        self._bar.start()
+        threading.Thread(target=self._follow, name="progress", daemon=True).start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._stop.set()
+        self._bar.stop()
+
+    def begin(self, total: int, finished: int) -> None:
+        self._total, self._done = total, finished
+        kept = f", {finished} finished before and kept" if finished else ""
+        self._console.print(f"{total} {'cell' if total == 1 else 'cells'}{kept}")
+
+    def started(self, cell: Cell, name: str) -> None:
+        self._names[cell.fingerprint] = name
+        if not self._epochs:
+            self._bar.update(self._task, total=(self._total - self._done) * cell.recipe.schedule.epochs)
+        self._epochs[cell.fingerprint] = 0
+
+    def ended(self, fingerprint: str, result: CellResult | None, message: str) -> None:
+        self._done += 1
+        name = self._names.get(fingerprint, fingerprint)
+        self._console.print(f"[{self._done}/{self._total}] {name}: {_outcome(result, message)}", markup=False)
+
+    def _follow(self) -> None:
+        while not self._stop.wait(REFRESH_S):
+            if not self._bar.disable:
+                for fingerprint in list(self._epochs):
+                    done = epochs(read(self._store.journal(fingerprint))[0])
+                    self._epochs[fingerprint] = max(done, default=0)
+                self._bar.update(self._task, completed=sum(self._epochs.values()))
+
+
+def _outcome(result: CellResult | None, message: str) -> str:
+    if result is None:
+        return f"failed ({message})" if message else "failed"
+    parts = [
+        f"{name} {value:.2f}" for name in ("val/top1", "test/top1") if (value := result.metric(name)) is not None
+    ]
+    return "  ".join(parts) or result.status
+
+
+def print_study(root: Path, outcome: StudyOutcome) -> None:
+    """The study's table on standard output, its runs, and the commands to look closer."""
+    table = study_table(root, outcome.study)
+    print(f"\n{table.definition.question}\n\n{table.text}\n")
+    rows = [(row.label, list(row.cells.values())) for row in table.definition.rows]
+    for label, cells in rows:
+        ids = " ".join(outcome.runs[cell][:8] for cell in cells if cell in outcome.runs)
+        if ids:
+            print(f"MLflow runs of {label}: {ids}")
+    if outcome.parent_run:
+        print(f"MLflow run of the study: {outcome.parent_run}")
+    if not outcome.mlflow_sent:
+        print(f"MLflow at {outcome.mlflow_uri} did not take everything; later: interplay sync {outcome.study}")
+    print(f"\nlook closer:\n  mlflow ui --backend-store-uri {outcome.mlflow_uri}")
+    print(f"  interplay --storage {root} report {outcome.study}")

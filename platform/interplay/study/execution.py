@@ -1,0 +1,103 @@
+"""How cells are trained: none of it changes a result."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, TypedDict
+
+from interplay.cluster.revision import code_revision
+from interplay.cluster.trial import Job, train_cell
+from interplay.errors import InterplayError
+from interplay.study.proposals import Proposals
+from interplay.tracking.store import Cell, CellStore
+
+OnStart = Callable[[Cell], None]
+OnEnd = Callable[[str, str], None]
+"""Given a cell's fingerprint and, if it has no result, why."""
+
+
+class Hooks(TypedDict):
+    """What is called when a cell starts and ends."""
+
+    on_start: OnStart
+    on_end: OnEnd
+
+
+Executor = Literal["auto", "inline", "train"]
+EXECUTORS = ("auto", "inline", "train")
+
+
+@dataclass(frozen=True)
+class Execution:
+    """How cells are trained. None of it changes a result.
+
+    Attributes:
+        executor: `inline` (one worker inside a reused Tune actor), `train` (a Ray Train job), or `auto`.
+        workers: workers of each cell.
+        threads: CPU threads of each worker.
+        gpus: GPUs of each worker.
+        concurrency: cells trained at the same time; 0 is as many as the cluster has room for now.
+        checkpoint_every_s: least time between two checkpoints of a cell.
+    """
+
+    executor: Executor = "auto"
+    workers: int = 1
+    threads: int = 1
+    gpus: float = 0.0
+    concurrency: int = 0
+    checkpoint_every_s: float = 30.0
+
+    def chosen(self) -> Literal["inline", "train"]:
+        """Inline for one CPU worker, whose start-up would otherwise be most of its time; Ray Train for the rest.
+
+        Raises:
+            InterplayError: if the choice cannot work.
+        """
+        if self.executor not in EXECUTORS:
+            raise InterplayError(f"there is no executor {self.executor!r}; use {', '.join(EXECUTORS)}")
+        if self.gpus > 1 and self.gpus != int(self.gpus):
+            raise InterplayError(f"{self.gpus:g} GPUs for a worker: more than one GPU must be a whole number")
+        if self.executor == "inline" and self.workers > 1:
+            raise InterplayError(
+                f"the inline executor trains with one worker, not {self.workers}; use --executor train"
+            )
+        if self.executor == "auto":
+            return "inline" if self.workers == 1 and not self.gpus else "train"
+        return self.executor
+
+
+def make_job(
+    cell: Cell, store: CellStore, execution: Execution, executor: Literal["inline", "train"], revision: str
+) -> Job:
+    """The cell as plain data for a worker; its directory and resolved recipe are written."""
+    return Job(
+        fingerprint=cell.fingerprint,
+        recipe=cell.recipe.model_dump(mode="json"),
+        dataset=str(cell.dataset),
+        directory=str(store.prepare(cell)),
+        executor=executor,
+        workers=execution.workers,
+        threads=execution.threads,
+        gpus=execution.gpus,
+        code_revision=revision,
+        checkpoint_every_s=execution.checkpoint_every_s,
+    )
+
+
+def run_here(
+    proposals: Proposals, store: CellStore, execution: Execution, *, on_start: OnStart, on_end: OnEnd
+) -> bool:
+    """Trains every cell in this process, one after the other. False if it was interrupted."""
+    while (cell := proposals.next()) is not None:
+        message = ""
+        on_start(cell)
+        try:
+            train_cell(make_job(cell, store, execution, "inline", code_revision()), "cpu")
+        except KeyboardInterrupt:
+            return False
+        except Exception as error:
+            message = f"{type(error).__name__}: {error}"
+        proposals.settle(cell.fingerprint, message or None)
+        on_end(cell.fingerprint, message)
+    return True

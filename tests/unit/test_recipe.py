@@ -1,0 +1,401 @@
+"""Recipes: changes, the sentences for mistakes, identity, YAML, finding, records."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import BaseModel, ValidationError
+
+from interplay.errors import InterplayError
+from interplay.recipe import (
+    AdamW,
+    Augment,
+    BinaryCrossEntropy,
+    Cosine,
+    Data,
+    Evaluation,
+    Lamb,
+    LayerScale,
+    RandAugment,
+    RandomResizedCrop,
+    Recipe,
+    ResizeOnly,
+    ThreeAugment,
+    TimmModel,
+    ViT,
+    apply_changes,
+    difference,
+    find_function,
+    find_recipe,
+    fingerprint,
+    flatten,
+    from_yaml,
+    parse_assignments,
+    record_of,
+    to_yaml,
+)
+from interplay.recipe.find import names
+
+DIGEST = "d" * 64
+
+KINDS = {
+    "defaults": Recipe(),
+    "every other kind": Recipe(
+        name="every other kind",
+        model=ViT(scale=LayerScale(init=1e-6), drop_path=0.05, drop_path_rule="uniform", pool="average"),
+        augment=Augment(crop=ResizeOnly(), policy=ThreeAugment(ops=("blur",)), mixup=0.8, repeats=3),
+        loss=BinaryCrossEntropy(threshold=None, smoothing=0.1),
+        optimiser=Lamb(clip_grad=None),
+        schedule=Cosine(per="step"),
+        evaluation=Evaluation(crop_ratio=1.0, resolution=224),
+    ),
+    "timm": Recipe(model=TimmModel(name="resnet18"), augment=Augment(policy=RandAugment(magnitude=7.0))),
+}
+
+any_kind = pytest.mark.parametrize("recipe", KINDS.values(), ids=KINDS.keys())
+
+
+# -------------------------------------------------------------------------------------------- changes
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"model.drop_path": 0.2}, {"model.drop_path": 0.2}),
+        ({"augment.policy": "three_augment"}, {"augment.policy.kind": "three_augment"}),
+        ({"augment.policy": ThreeAugment(ops=("blur",))}, {"augment.policy.ops": ["blur"]}),
+        ({"model.scale.init": 0.1, "model.scale": "layer_scale"}, {"model.scale.init": 0.1}),
+        ({"model.scale": "layer_scale", "model.scale.init": 0.1}, {"model.scale.init": 0.1}),
+        ({"optimiser": Lamb(lr=5e-3)}, {"optimiser.kind": "lamb", "optimiser.lr": 5e-3}),
+        ({"optimiser": {"kind": "lamb"}, "optimiser.lr": 5e-3}, {"optimiser.kind": "lamb", "optimiser.lr": 5e-3}),
+        ({"augment.crop": "resize"}, {"augment.crop.kind": "resize"}),
+        ({"evaluation.resolution": None}, {"evaluation.resolution": None}),
+        ({"seed": 7}, {"seeds.init": 7, "seeds.order": 7, "seeds.augment": 7}),
+        ({"seed": 7, "seeds.order": 3}, {"seeds.init": 7, "seeds.order": 3, "seeds.augment": 7}),
+        ({"model": TimmModel(name="resnet18"), "model.drop_path": 0.1}, {"model.drop_path": 0.1}),
+    ],
+)
+def test_a_change_sets_its_path(changes: dict[str, Any], expected: dict[str, Any]) -> None:
+    flat = flatten(apply_changes(Recipe(), changes))
+    assert {path: flat[path] for path in expected} == expected
+
+
+def test_a_change_leaves_the_recipe_and_all_other_paths_alone() -> None:
+    recipe = Recipe()
+    changed = recipe.with_({"model.drop_path": 0.2})
+    assert recipe == Recipe()
+    assert difference(recipe, changed) == {"model.drop_path": 0.2}
+
+
+@pytest.mark.parametrize("other", KINDS.values(), ids=KINDS.keys())
+@any_kind
+def test_the_difference_leads_from_one_recipe_to_the_other(recipe: Recipe, other: Recipe) -> None:
+    changes = difference(recipe, other)
+    flat = flatten(recipe) | changes
+    kept = {path: value for path, value in flat.items() if path in flatten(other) and path != "name"}
+    assert kept == {path: value for path, value in flatten(other).items() if path != "name"}
+
+
+def test_the_difference_leaves_out_names_and_seeds() -> None:
+    assert difference(Recipe(), Recipe(name="other").with_seed(3)) == {}
+
+
+@pytest.mark.parametrize(
+    ("assignment", "expected"),
+    [
+        ("model.drop_path=0.2", {"model.drop_path": 0.2}),
+        ("augment.policy = three_augment", {"augment.policy": "three_augment"}),
+        (
+            "augment.policy={kind: three_augment, ops: [blur]}",
+            {"augment.policy": {"kind": "three_augment", "ops": ["blur"]}},
+        ),
+        ("loss.threshold=null", {"loss.threshold": None}),
+        ("data.dataset=a=b.beton", {"data.dataset": "a=b.beton"}),
+    ],
+)
+def test_assignments_are_read_as_yaml(assignment: str, expected: dict[str, Any]) -> None:
+    assert parse_assignments([assignment]) == expected
+
+
+def test_numbers_yaml_takes_for_text_are_numbers() -> None:
+    """YAML 1.1 reads `1e-3` as a string."""
+    assert Recipe().with_(parse_assignments(["optimiser.lr=2e-3"])).optimiser.lr == 2e-3
+
+
+@pytest.mark.parametrize("assignment", ["model.drop_path", "=0.1", "model.drop_path=[0.1"])
+def test_malformed_assignments_are_refused(assignment: str) -> None:
+    with pytest.raises(InterplayError, match="-s "):
+        parse_assignments([assignment])
+
+
+# ------------------------------------------------------------------------------------------- mistakes
+MISTAKES: list[tuple[dict[str, Any], str]] = [
+    ({"model.drop_pth": 0.1}, "did you mean 'model.drop_path'"),
+    ({"droppath": 0.1}, "did you mean 'model.drop_path'"),
+    ({"modl": {}}, "did you mean 'model'"),
+    ({"model..width": 1}, "did you mean 'model.width'"),
+    ({"model.width.x": 1}, "did you mean 'model.width'"),
+    ({"": 1}, "recipes have no ''; see interplay recipe show"),
+    ({"augment": {"flp": 0.5}}, "recipes have no 'augment.flp'; did you mean 'augment.flip'"),
+    ({"model.scale": "layer_scale", "model.scale.int": 1e-4}, "did you mean 'model.scale.init'"),
+    ({"model.scale.init": 1e-4}, "model.scale is 'none', which has no 'init'; choose model.scale=layer_scale"),
+    ({"augment.policy.magnitude": 7}, "choose augment.policy=rand_augment"),
+    ({"augment.crop.kind": "resize"}, "set augment.crop as a whole: augment.crop={kind: resize}"),
+    ({"model.family": "timm", "model.name": "resnet18"}, "set model as a whole: model={family: timm}"),
+    ({"model.scale": "layerscale"}, "did you mean 'layer_scale'"),
+    ({"augment.policy": "three_augmnt"}, "did you mean 'three_augment'"),
+    ({"augment.policy": {"kind": "three_augment", "ops": ["blr"]}}, "did you mean 'blur'"),
+    ({"augment.policy": {"kind": "three_augment", "ops": []}}, "must name at least one operation"),
+    ({"optimiser": "sgd"}, "optimiser='sgd' is not one of 'adamw', 'lamb'"),
+    ({"schedule.per": "stop"}, "did you mean 'step'"),
+    ({"precision": "fp8"}, "precision='fp8' is not one of 'auto', 'fp32' or 'bf16'"),
+    ({"model": {"family": "vti"}}, "did you mean 'vit'"),
+    ({"model": {"width": 64}}, "does not say which 'family' it is"),
+    ({"model": {"family": "timm"}}, "model.name must be set"),
+    ({"model": "vit"}, "set one of them, such as model."),
+    ({"schedule": "cosine"}, "set one of them, such as schedule.epochs"),
+    ({"model.depth": 0}, "model.depth=0: input should be greater than 0"),
+    ({"model.depth": 2.5}, "model.depth=2.5: input should be a valid integer"),
+    ({"model.depth": True}, "model.depth=True: input should be a number"),
+    ({"augment.flip": False}, "augment.flip=False: input should be a number"),
+    ({"model.drop_path": 1.0}, "model.drop_path=1.0: input should be less than 1"),
+    ({"model.drop_path": "high"}, "model.drop_path='high': input should be a valid number"),
+    ({"optimiser.lr": float("nan")}, "optimiser.lr=nan: input should be a finite number"),
+    ({"optimiser.betas": [0.9]}, "optimiser.betas=[0.9] has too few values"),
+    ({"model.heads": 5}, "model.heads=5 does not divide model.width=384; use one of 1, 2, 3"),
+    ({"data.resolution": 225}, "data.resolution=225 is not a multiple of model.patch_size=16; use 224 or 240"),
+    ({"evaluation.resolution": 448}, "evaluation.resolution must equal data.resolution"),
+    ({"data.batch_size": 31, "augment.mixup": 0.8}, "data.batch_size must be even"),
+    ({"augment.crop.scale": [0.5, 0.1]}, "augment.crop.scale=[0.5, 0.1] must rise"),
+    ({"loss": {"kind": "bce", "smoothing": 0.1}}, "set loss.smoothing=0 or loss.threshold=null"),
+    ({"schedule.warmup_epochs": 300}, "schedule.warmup_epochs=300 must be below schedule.epochs=300"),
+    ({"seed": -1}, "seeds.init=-1: input should be greater than or equal to 0"),
+    ({"seed": "a"}, "seeds.init='a': input should be a valid integer"),
+]
+
+
+@pytest.mark.parametrize(("changes", "fix"), MISTAKES, ids=lambda v: str(v) if isinstance(v, dict) else "")
+def test_a_mistake_is_one_sentence_that_names_the_fix(changes: dict[str, Any], fix: str) -> None:
+    with pytest.raises(InterplayError, match=re.escape(fix)) as caught:
+        apply_changes(Recipe(), changes)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "fix"),
+    [
+        ("model: [", "stored is not YAML"),
+        ("- 1", "stored holds no recipe: expected a mapping"),
+        ("", "stored holds no recipe"),
+        ("modl: {}", "did you mean 'model'"),
+        ("seed: 3", "recipes have no 'seed'; did you mean 'seeds'"),
+        ("1: 2", "keys should be strings"),
+        ("!!python/object/apply:os.getcwd []", "stored is not YAML: could not determine a constructor"),
+    ],
+)
+def test_a_malformed_file_is_one_sentence(text: str, fix: str) -> None:
+    with pytest.raises(InterplayError, match=re.escape(fix)):
+        validate_text(text)
+
+
+def validate_text(text: str) -> Recipe:
+    return from_yaml(text, source="stored")
+
+
+# ------------------------------------------------------------------------------- frozen, YAML, identity
+def nodes(node: BaseModel) -> list[BaseModel]:
+    children = [value for _, value in node if isinstance(value, BaseModel)]
+    return [node, *(n for child in children for n in nodes(child))]
+
+
+@any_kind
+def test_every_node_is_frozen_and_hashable(recipe: Recipe) -> None:
+    for node in nodes(recipe):
+        for field in type(node).model_fields:
+            with pytest.raises(ValidationError, match="frozen"):
+                setattr(node, field, None)
+    assert isinstance(hash(recipe), int)
+
+
+@any_kind
+def test_yaml_brings_the_same_recipe_back(recipe: Recipe) -> None:
+    assert from_yaml(to_yaml(recipe)) == recipe
+
+
+def test_the_fingerprint_is_stable() -> None:
+    """These values name stored cells: a change orphans every cell that was trained before it."""
+    assert fingerprint(Recipe(), DIGEST) == "fda3cfd4aaf8daee"
+
+
+@pytest.mark.parametrize("changes", [{"name": "other"}, {"data.dataset": "/elsewhere/digits.beton"}])
+def test_the_fingerprint_leaves_out_what_changes_no_result(changes: dict[str, Any]) -> None:
+    assert fingerprint(Recipe().with_(changes), DIGEST) == fingerprint(Recipe(), DIGEST)
+
+
+def test_the_fingerprint_is_of_the_resolved_recipe() -> None:
+    assert fingerprint(Recipe(optimiser=AdamW(weight_decay=0.05)), DIGEST) == fingerprint(Recipe(), DIGEST)
+    assert fingerprint(Recipe().with_({"optimiser.lr": 1}), DIGEST) == fingerprint(
+        Recipe(optimiser=AdamW(lr=1.0)), DIGEST
+    )
+
+
+def test_the_fingerprint_depends_on_the_dataset() -> None:
+    assert fingerprint(Recipe(), DIGEST) != fingerprint(Recipe(), "e" * 64)
+
+
+TEXT = {  # another value for each leaf that is text or a list
+    "model.family": {"family": "timm", "name": "resnet18"},
+    "model.name": "resnet34",
+    "model.pool": "class_token",
+    "model.position": "patches",
+    "model.drop_path_rule": "linear",
+    "model.scale.kind": "layer_scale",
+    "data.interpolation": "bilinear",
+    "augment.crop.kind": "random_resized_crop",
+    "augment.policy.kind": "rand_augment",
+    "augment.policy.ops": ["grayscale"],
+    "loss.kind": "ce",
+    "optimiser.kind": "adamw",
+    "schedule.kind": None,  # the only one there is
+    "schedule.per": "epoch",
+    "precision": "fp32",
+}
+
+
+def another(path: str, value: Any) -> Any:
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, str):
+        return TEXT[path]
+    if isinstance(value, list):
+        return TEXT.get(path, [value[0] * 0.99, *value[1:]])
+    if value is None:
+        return {"evaluation.resolution": 224, "loss.threshold": 0.5}.get(path, 1.0)
+    return value * 2 if isinstance(value, int) and value else value * 0.99 or 1
+
+
+@any_kind
+def test_the_fingerprint_changes_with_every_other_leaf(recipe: Recipe) -> None:
+    recipe = recipe.with_({"model.drop_path": 0.1, "loss.smoothing": 0.0} if recipe.name == "unnamed" else {})
+    seen = {fingerprint(recipe, DIGEST)}
+    leaves = [path for path in flatten(recipe) if path not in ("name", "data.dataset", "schedule.kind")]
+    for path in leaves:
+        changes = {path: another(path, flatten(recipe)[path])}
+        if path.endswith((".kind", ".family")):  # a kind is exchanged with all its fields
+            changes = {path.rpartition(".")[0]: changes[path]}
+        if changes == {"model": TEXT["model.family"]} and isinstance(recipe.model, TimmModel):
+            changes = {"model": ViT()}
+        if path == "loss.smoothing" or path == "loss.threshold":
+            changes = {"loss.threshold": None, **changes} if path != "loss.threshold" else {"loss": {"kind": "bce"}}
+        if path == "loss.smoothing" and recipe.loss.kind == "ce":
+            changes = {"loss.smoothing": 0.1}
+        if path == "evaluation.resolution" and recipe.evaluation.resolution:
+            changes = {path: None}
+        if path == "model.patch_size" or path == "model.heads":
+            changes = {path: 8 if path == "model.patch_size" else 4}
+        seen.add(fingerprint(recipe.with_(changes), DIGEST))
+    assert len(seen) == 1 + len(leaves)
+
+
+# -------------------------------------------------------------------------------------------- finding
+OWN_FILE = """
+from interplay.recipe import Recipe
+
+def default():
+    return Recipe(name="own default")
+
+def tiny():
+    return Recipe(name="own tiny")
+
+def number():
+    return 3
+"""
+
+
+@pytest.fixture
+def own_file(tmp_path: Path) -> Path:
+    path = tmp_path / "own_recipes_of_test.py"
+    path.write_text(OWN_FILE)
+    return path
+
+
+def test_a_recipe_is_found_by_name() -> None:
+    assert find_recipe("digits.deit_small_patch4").name == "digits.deit_small_patch4"
+
+
+def test_a_recipe_is_found_in_an_own_file(own_file: Path) -> None:
+    assert find_recipe(f"{own_file}:tiny").name == "own tiny"
+    assert find_recipe(str(own_file)).name == "own default"
+
+
+def test_a_recipe_is_found_in_a_stored_file(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_text(to_yaml(KINDS["every other kind"]))
+    assert find_recipe(str(path)) == KINDS["every other kind"]
+
+
+@pytest.mark.parametrize(
+    ("reference", "fix"),
+    [
+        ("digits.deit_smal_patch4", "did you mean 'deit_small_patch4'"),
+        ("digit.deit_small_patch4", "did you mean 'digits.deit_small_patch4'"),
+        ("digits.Recipe", "there are: "),
+        ("nowhere", "there are: "),
+        ("", "there are: "),
+        ("missing.py:tiny", "there is no file missing.py"),
+        ("missing.yaml", "there is no recipe file missing.yaml"),
+        ("{own}:tinny", "did you mean 'tiny'"),
+        ("{own}:number", "returned int, not a Recipe"),
+    ],
+)
+def test_a_reference_to_nothing_names_what_there_is(reference: str, fix: str, own_file: Path) -> None:
+    with pytest.raises(InterplayError, match=re.escape(fix)):
+        find_recipe(reference.format(own=own_file))
+
+
+def test_a_file_that_fails_says_why(tmp_path: Path) -> None:
+    path = tmp_path / "fails_on_purpose.py"
+    path.write_text("import nothing_of_that_name")
+    with pytest.raises(InterplayError, match="fails_on_purpose.py could not be read: ModuleNotFoundError"):
+        find_recipe(str(path))
+
+
+# -------------------------------------------------------------------------------------------- records
+@pytest.mark.parametrize("name", names("recipes"))
+def test_every_recipe_of_the_house_has_a_record_and_its_own_name(name: str) -> None:
+    record = record_of(find_function(name, package="recipes"))
+    assert all((record.summary, record.source, record.expected, record.cost))
+    assert name in record.run
+    assert find_recipe(name).name == name
+
+
+def test_a_record_may_run_over_lines() -> None:
+    def recipe() -> None:
+        """A summary.
+
+        Source: a paper,
+          table 3
+        Expected: 1
+        Cost: 2
+        Run: 3
+        """
+
+    assert record_of(recipe).source == "a paper, table 3"
+
+
+def test_a_recipe_without_its_record_is_refused() -> None:
+    def recipe() -> None:
+        """A summary.
+
+        Source: a paper
+        Cost: 2
+        """
+
+    with pytest.raises(InterplayError, match="recipe recipe: the docstring lacks expected, run"):
+        record_of(recipe)
+
+
+def test_unused_names_stay_importable() -> None:
+    """`Data` and `RandomResizedCrop` are the nodes people set most."""
+    assert Recipe(data=Data(), augment=Augment(crop=RandomResizedCrop())) == Recipe()
