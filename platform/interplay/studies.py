@@ -12,6 +12,7 @@ from interplay.cluster.session import session
 from interplay.data import locate
 from interplay.errors import InterplayError
 from interplay.recipe import Recipe, difference, flatten, read_recipe
+from interplay.report.draw import value_text
 from interplay.report.study import best_cell, study_table
 from interplay.study.ablation import BASELINE, Ablation, Row
 from interplay.study.definition import (
@@ -218,12 +219,11 @@ def locate_checked(recipe: Recipe, root: Path) -> Path:
     return path
 
 
-def describe(changes: dict[str, Any]) -> str:
-    """A run's name that says the change: `drop_path 0.2, heads 3`."""
-    parts = []
-    for path, value in changes.items():
-        short = path.removesuffix(".kind").rsplit(".", 1)[-1]
-        parts.append(f"{short} {value:.3g}" if isinstance(value, float) else f"{short} {value}")
+def describe(base: Recipe, recipe: Recipe) -> str:
+    """A run's name that says the change: `drop_path 0.2, policy three_augment`."""
+    kinds = {p.removesuffix(".kind"): v for p, v in difference(base, recipe).items() if p.endswith(".kind")}
+    beyond = difference(base.with_(kinds), recipe)  # another kind's own defaults are not worth a word
+    parts = [f"{path.rsplit('.', 1)[-1]} {value_text(value)}" for path, value in {**kinds, **beyond}.items()]
     return ", ".join(parts) or "baseline"
 
 
@@ -292,7 +292,7 @@ def child_of(definition: StudyDefinition, fingerprint: str, recipe: Recipe) -> C
         f"{row.label} · seed {seed}" for row in definition.rows for seed, f in row.cells.items() if f == fingerprint
     )
     tags = {"interplay.varies": ", ".join(varies), "interplay.recipe": recipe.name}
-    return Child(fingerprint, next(names, describe(varies)), flatten(recipe), tags)
+    return Child(fingerprint, next(names, describe(definition.base(), recipe)), flatten(recipe), tags)
 
 
 def sync_study(root: Path, name: str) -> tuple[bool, StudyRun]:

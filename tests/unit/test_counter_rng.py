@@ -48,7 +48,7 @@ def test_numbers_are_uniform_along_every_word(numbers: NDArray[np.float64]) -> N
         draws(view=1),
         draws(operation="flip"),
         BASE[:, ::-1],
-        np.roll(BASE, 1, axis=0),
+        uniform("crop", 0, 0, SAMPLES + len(SAMPLES)),
     ],
     ids=["seed", "large seed", "epoch", "view", "operation", "count", "sample"],
 )

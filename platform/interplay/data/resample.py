@@ -33,7 +33,7 @@ def crop_resize(
 def _pass_down(weights: NDArray[np.float32], x: NDArray[np.float32]) -> NDArray[np.float32]:
     """[B, R, H] and [B, H, W, C] -> [B, R, W, C], rounded to grey levels."""
     batch, height, width, channels = x.shape
-    mixed: NDArray[np.float32] = np.rint(weights @ x.reshape(batch, height, width * channels)).clip(0, 255)
+    mixed: NDArray[np.float32] = np.floor(weights @ x.reshape(batch, height, width * channels) + 0.5).clip(0, 255)
     return mixed.reshape(batch, -1, width, channels)
 
 

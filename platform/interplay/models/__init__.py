@@ -28,7 +28,7 @@ def build(model: Model, *, classes: int, image_size: int, seed: int = 0) -> nn.M
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(torch_seed("init", seed, epoch=0))
         if isinstance(model, TimmModel):
-            return _from_timm(model, classes)
+            return _from_timm(model, classes, image_size)
         return VisionTransformer(model, classes, image_size)
 
 
@@ -37,12 +37,14 @@ def parameter_count(model: nn.Module) -> int:
     return sum(p.numel() for p in model.parameters() if p.requires_grad)
 
 
-def _from_timm(model: TimmModel, classes: int) -> nn.Module:
+def _from_timm(model: TimmModel, classes: int, image_size: int) -> nn.Module:
     import timm  # three seconds, needed by these models alone
 
     if not timm.is_model(model.name):
         raise InterplayError(f"timm has no model {model.name!r}{closest(model.name, timm.list_models()) or ''}")
+    config = timm.get_pretrained_cfg(model.name)
+    fixed = {"img_size": image_size} if config is not None and config.fixed_input_size else {}
     built: nn.Module = timm.create_model(
-        model.name, pretrained=False, num_classes=classes, drop_path_rate=model.drop_path
+        model.name, pretrained=False, num_classes=classes, drop_path_rate=model.drop_path, **fixed
     )
     return built

@@ -69,12 +69,11 @@ def parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:
 
 
 def difference(old: Recipe, new: Recipe) -> dict[str, Any]:
-    """The flat changes that lead from `old` to `new`, names and seeds left out."""
+    """What `new` has at the paths where it differs from `old` (None where it has none), names and seeds left out."""
     before, after = flatten(old), flatten(new)
     keys = [*after, *(k for k in before if k not in after)]
-    return {
-        k: after.get(k) for k in keys if before.get(k) != after.get(k) and k != "name" and not k.startswith("seeds.")
-    }
+    kept = [k for k in keys if k != "name" and not k.startswith("seeds.")]
+    return {k: after.get(k) for k in kept if k not in before or before[k] != after.get(k)}
 
 
 def flatten(recipe: Recipe) -> dict[str, Any]:

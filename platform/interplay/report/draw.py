@@ -50,7 +50,7 @@ def search_table(rows: Sequence[SearchRow], most: int | None = None) -> Table:
             _number(row.val),
             _number(row.test),
             row.state,
-            *(_value(row.changes.get(path)) for path in paths),
+            *(value_text(row.changes.get(path)) for path in paths),
         ]
         for row in rows[:most]
     ]
@@ -104,11 +104,12 @@ def _number(value: float | None) -> str:
     return DASH if value is None else f"{value:.2f}"
 
 
-def _value(value: object) -> str:
+def value_text(value: object) -> str:
+    """A recipe's value as a person reads it: three digits, a dash for none."""
     if value is None:
         return DASH
     if isinstance(value, float):
         return f"{value:.3g}"
     if isinstance(value, list | tuple):
-        return "[" + ", ".join(_value(v) for v in value) + "]"
+        return "[" + ", ".join(value_text(v) for v in value) + "]"
     return str(value)

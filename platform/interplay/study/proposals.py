@@ -8,6 +8,7 @@ leaves either a cell or nothing, and what it left unfinished is handed out first
 from __future__ import annotations
 
 import json
+import warnings
 from collections import deque
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -206,4 +207,6 @@ def _make_sampler(name: str, seed: int, known: int) -> BaseSampler:
     }
     if name not in samplers:
         raise InterplayError(f"there is no sampler {name!r}{closest(name, samplers) or '; use tpe or random'}")
-    return samplers[name]()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # multivariate and group
+        return samplers[name]()

@@ -41,7 +41,8 @@ def load(path: Path, device: torch.device | str = "cpu") -> State:
     try:
         state: State = torch.load(path, map_location=device, weights_only=True)
     except Exception as error:
-        raise InterplayError(f"{path} is not a checkpoint: {str(error).splitlines()[0]}") from None
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise InterplayError(f"{path} is not a checkpoint: {reason}") from None
     if not isinstance(state, dict) or not {"model", "optimiser", "epoch", "metrics", "recipe"} <= state.keys():
         raise InterplayError(f"{path} is not a checkpoint written by interplay; its recipe is missing")
     return state

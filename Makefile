@@ -1,0 +1,33 @@
+# make demo | test | test-quick | lint | bench     Everything sets itself up first.
+VENV := .venv
+BIN := $(VENV)/bin
+export RAY_USAGE_STATS_ENABLED := 0
+export MLFLOW_DISABLE_TELEMETRY := true
+
+.PHONY: demo test test-quick lint bench setup clean
+
+setup: $(VENV)/.ready
+
+$(VENV)/.ready: setup.sh constraints.txt pyproject.toml
+	./setup.sh $(VENV)
+	touch $@
+
+demo: setup
+	$(BIN)/python examples/demo.py
+
+test: setup
+	$(BIN)/python -m pytest -m "not gpu"
+
+test-quick: setup
+	$(BIN)/python -m pytest -m "not gpu and not slow and not faults and not browser" -q
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: setup
+	$(BIN)/python tests/bench/search_overhead.py
+
+clean:
+	rm -rf $(VENV) runs

@@ -1,0 +1,449 @@
+"""Reading: orders, crops, pixels, and loaders that agree over storages, threads, ranks and restarts."""
+
+from __future__ import annotations
+
+import gc
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from scipy import stats
+from torchvision.transforms import InterpolationMode, RandomResizedCrop
+from torchvision.transforms import functional as reference
+
+from interplay.data import ArrayLoader, Batch, Loader, Loaders, array_loaders, from_samples, locate
+from interplay.data.crops import training_windows
+from interplay.data.decode import Pixels, evaluation_pixels, training_pixels
+from interplay.data.loader import beton_loaders
+from interplay.data.order import evaluation_draws, shard, training_draws, unpack
+from interplay.data.pipeline import TrainingPixels
+from interplay.data.resample import crop_resize
+from interplay.data.write import write_beton
+from interplay.errors import InterplayError
+from interplay.recipe import Augment, Recipe
+from interplay.recipe import RandomResizedCrop as CropRecipe
+
+MODES = {"bicubic": InterpolationMode.BICUBIC, "bilinear": InterpolationMode.BILINEAR}
+
+Splits = dict[str, tuple[Pixels, NDArray[np.int64]]]
+
+
+# --------------------------------------------------------------------------------------------- orders
+@pytest.mark.parametrize("repeats", [1, 2, 3, 4])
+def test_repeated_augmentation_gives_each_visited_sample_all_views(repeats: int) -> None:
+    sample, view = unpack(training_draws(103, seed=0, epoch=0, repeats=repeats, batch_size=12))
+    assert len(sample) == 96
+    whole = Counter(sample.tolist())
+    assert set(list(whole.values())[:-1]) == {repeats}  # the last visited sample may be cut by the epoch's end
+    assert len(whole) == -(-96 // repeats)
+    assert len(set(zip(sample.tolist(), view.tolist(), strict=True))) == 96
+    np.testing.assert_array_equal(view, np.arange(96) % repeats)
+
+
+def test_epochs_and_seeds_have_other_orders_and_the_same_samples() -> None:
+    orders = [training_draws(64, seed=s, epoch=e, repeats=1, batch_size=16) for s in (0, 1) for e in (0, 1)]
+    assert len({tuple(o) for o in orders}) == 4
+    assert all(sorted(o) == list(range(64)) for o in orders)
+
+
+@pytest.mark.parametrize("repeats", [1, 3])
+@pytest.mark.parametrize("world", [1, 2, 4])
+def test_shards_are_the_global_batch_and_keep_mixing_pairs_together(world: int, repeats: int) -> None:
+    draws = training_draws(100, seed=0, epoch=0, repeats=repeats, batch_size=24)
+    shards = [shard(draws, batch_size=24, rank=rank, world=world).reshape(-1, 24 // world) for rank in range(world)]
+    for number, batch in enumerate(draws.reshape(-1, 24)):
+        assert sorted(np.concatenate([s[number] for s in shards])) == sorted(batch)
+        partner = dict(zip(batch.tolist(), batch[::-1].tolist(), strict=True))
+        for s in shards:
+            assert [partner[d] for d in s[number].tolist()] == s[number][::-1].tolist()
+
+
+def test_views_of_a_sample_go_to_different_ranks() -> None:
+    draws = training_draws(64, seed=0, epoch=0, repeats=2, batch_size=16)
+    for rank in (0, 1):
+        for batch in shard(draws, batch_size=16, rank=rank, world=2).reshape(-1, 8):
+            assert len(set(unpack(batch)[0].tolist())) == 8
+
+
+@pytest.mark.parametrize("world", [1, 2, 3, 4, 7])
+@pytest.mark.parametrize("samples", [0, 1, 5, 33])
+def test_evaluation_visits_every_sample_once(samples: int, world: int) -> None:
+    shards = [evaluation_draws(samples, rank=rank, world=world) for rank in range(world)]
+    assert sorted(np.concatenate(shards)) == list(range(samples))
+    assert max(map(len, shards)) - min(map(len, shards)) <= 1
+
+
+def test_fewer_samples_than_a_batch_are_refused() -> None:
+    with pytest.raises(InterplayError, match=r"data.batch_size=64 is more than the 63 training samples; lower"):
+        training_draws(63, seed=0, epoch=0, repeats=1, batch_size=64)
+
+
+@pytest.mark.parametrize(("batch_size", "world"), [(30, 4), (6, 2), (5, 5)])
+def test_a_batch_that_ranks_cannot_share_is_refused(batch_size: int, world: int) -> None:
+    with pytest.raises(InterplayError, match=f"use a multiple of {2 * world}"):
+        shard(np.arange(batch_size), batch_size=batch_size, rank=0, world=world)
+
+
+# ---------------------------------------------------------------------------------------------- crops
+def windows(crop: CropRecipe, height: int, width: int, count: int) -> NDArray[np.int64]:
+    heights, widths, sample = np.full(count, height), np.full(count, width), np.arange(count)
+    augment = Augment(crop=crop)
+    return training_windows(augment, heights, widths, seed=0, epoch=0, sample=sample, view=0 * sample).boxes
+
+
+CROPS = [
+    (CropRecipe(), 240, 320),
+    (CropRecipe(scale=(0.7, 1.0)), 32, 32),
+    (CropRecipe(scale=(0.9, 1.0)), 40, 400),  # most attempts do not fit: the centred window
+    (CropRecipe(scale=(0.9, 1.0)), 400, 40),
+    (CropRecipe(scale=(0.01, 0.02), ratio=(0.2, 5.0)), 12, 17),
+]
+
+
+@pytest.mark.parametrize(("crop", "height", "width"), CROPS)
+def test_windows_lie_within_the_image(crop: CropRecipe, height: int, width: int) -> None:
+    left, top, right, bottom = windows(crop, height, width, 5_000).T
+    assert ((left >= 0) & (top >= 0) & (left < right) & (top < bottom)).all()
+    assert ((right <= width) & (bottom <= height)).all()
+
+
+@pytest.mark.parametrize(("crop", "height", "width"), CROPS)
+def test_windows_are_distributed_as_torchvisions(crop: CropRecipe, height: int, width: int) -> None:
+    torch.manual_seed(0)
+    image = torch.empty(3, height, width)
+    count = 2_000
+    theirs = np.array(
+        [RandomResizedCrop.get_params(image, list(crop.scale), list(crop.ratio)) for _ in range(count)]
+    )  # top, left, height, width
+    left, top, right, bottom = windows(crop, height, width, count).T
+    ours = np.stack([top, left, bottom - top, right - left], axis=1)
+    for column in range(4):
+        assert stats.ks_2samp(ours[:, column], theirs[:, column]).pvalue > 1e-3
+    areas = [boxes[:, 2] * boxes[:, 3] for boxes in (ours, theirs)]
+    assert stats.ks_2samp(*areas).pvalue > 1e-3
+
+
+@pytest.mark.parametrize("flip", [0.0, 0.3, 1.0])
+def test_the_share_of_mirrored_images(flip: float) -> None:
+    sample = np.arange(5_000)
+    side = np.full(5_000, 8)
+    flips = training_windows(Augment(flip=flip), side, side, seed=0, epoch=0, sample=sample, view=0 * sample).flips
+    assert flips.mean() == pytest.approx(flip, abs=0.03 if 0 < flip < 1 else 0)
+
+
+def test_views_get_windows_of_their_own() -> None:
+    sample, view = np.zeros(50, dtype=np.int64), np.arange(50)
+    side = np.full(50, 224)
+    boxes = training_windows(Augment(), side, side, seed=0, epoch=0, sample=sample, view=view).boxes
+    assert len({tuple(b) for b in boxes}) == 50
+
+
+# --------------------------------------------------------------------------------------------- pixels
+def noise(height: int, width: int, seed: int = 0) -> Pixels:
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def smooth(height: int, width: int) -> Pixels:
+    y, x = np.mgrid[:height, :width]
+    waves = [np.sin(x / 9 + c) + np.cos(y / 7 - c) for c in range(3)]
+    return (np.stack(waves, axis=2) * 60 + 128).astype(np.uint8)
+
+
+@pytest.mark.parametrize("interpolation", ["bicubic", "bilinear"])
+@pytest.mark.parametrize(("resolution", "ratio"), [(32, 0.875), (32, 1.0), (48, 0.9), (16, 0.95)])
+@pytest.mark.parametrize(("height", "width"), [(40, 61), (61, 40), (32, 32), (31, 97), (300, 200)])
+def test_evaluation_is_torchvisions_resize_and_centre_crop(
+    height: int, width: int, resolution: int, ratio: float, interpolation: str
+) -> None:
+    image = Image.fromarray(noise(height, width))
+    resized = reference.resize(image, int(resolution / ratio), MODES[interpolation])
+    expected = np.asarray(reference.center_crop(resized, [resolution, resolution]))
+    np.testing.assert_array_equal(evaluation_pixels(image, resolution, ratio, interpolation), expected)
+
+
+BOXES = [(0, 0, 61, 40), (5, 3, 25, 33), (10, 10, 11, 11), (0, 7, 50, 9), (60, 39, 61, 40)]
+
+
+@pytest.mark.parametrize("interpolation", ["bicubic", "bilinear"])
+@pytest.mark.parametrize("flip", [False, True])
+@pytest.mark.parametrize("box", BOXES)
+def test_training_is_torchvisions_resized_crop(box: tuple[int, ...], flip: bool, interpolation: str) -> None:
+    image = Image.fromarray(noise(40, 61))
+    left, top, right, bottom = box
+    expected = reference.resized_crop(
+        image, top, left, bottom - top, right - left, [24, 24], MODES[interpolation], antialias=True
+    )
+    expected = reference.hflip(expected) if flip else expected
+    found = training_pixels(image, np.array(box), flip, 24, interpolation)
+    np.testing.assert_array_equal(found, np.asarray(expected))
+
+
+@pytest.mark.parametrize("interpolation", ["bicubic", "bilinear"])
+@pytest.mark.parametrize("resolution", [12, 32, 48])
+@pytest.mark.parametrize(("content", "mean", "largest"), [(noise, 0.2, 256), (smooth, 0.2, 1)])
+def test_the_batched_resize_is_pillows(
+    content: Any, mean: float, largest: int, resolution: int, interpolation: str
+) -> None:
+    images = np.stack([content(40, 36)] * 64)
+    boxes = windows(CropRecipe(scale=(0.2, 1.0)), 40, 36, 64)
+    flips = np.arange(64) % 2 == 1
+    found = crop_resize(images, boxes, flips, resolution, interpolation)
+    expected = [
+        training_pixels(Image.fromarray(image), box, bool(flip), resolution, interpolation)
+        for image, box, flip in zip(images, boxes, flips, strict=True)
+    ]
+    difference = np.abs(found.astype(int) - np.stack(expected))
+    assert difference.mean() < mean
+    assert difference.max() <= largest
+
+
+def test_the_batched_resize_of_nothing_changes_nothing() -> None:
+    images = np.stack([noise(20, 20, seed) for seed in range(3)])
+    boxes = np.tile([0, 0, 20, 20], (3, 1))
+    np.testing.assert_array_equal(crop_resize(images, boxes, np.zeros(3, bool), 20, "bicubic"), images)
+    np.testing.assert_array_equal(crop_resize(images, boxes, np.ones(3, bool), 20, "bicubic"), images[:, :, ::-1])
+
+
+# -------------------------------------------------------------------------------------------- loaders
+@pytest.fixture(scope="module")
+def beton(random_splits: Splits, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`random_splits` as a file."""
+    path = tmp_path_factory.mktemp("random") / "random.beton"
+    samples, split = [], []
+    for name, (images, labels) in random_splits.items():
+        samples += [(image, int(label)) for image, label in zip(images, labels, strict=True)]
+        split += [name] * len(images)
+    write_beton(from_samples(samples, classes=list("abcde"), split=split), path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """JPEGs and pixels of several sizes: what no batched path takes."""
+    path = tmp_path_factory.mktemp("photos") / "photos.beton"
+    images = [Image.fromarray(smooth(30 + i % 7, 40 + i % 5)) for i in range(70)]
+    write_beton(from_samples([(image, i % 3) for i, image in enumerate(images)], classes=list("abc")), path, val=0.2)
+    return path
+
+
+@pytest.fixture
+def recipe(tiny: Recipe) -> Recipe:
+    return tiny.with_({"augment.repeats": 2, "augment.flip": 0.5, "evaluation.crop_ratio": 0.9})
+
+
+def read(loader: Loader | None, epoch: int = 0) -> Batch:
+    """All batches of an epoch as one."""
+    assert loader is not None
+    batches = list(loader.epoch(epoch))
+    assert len(batches) == len(loader)
+    return joined(batches)
+
+
+def joined(batches: list[Batch]) -> Batch:
+    return Batch(*(torch.cat([getattr(b, f) for b in batches]) for f in ("images", "labels", "index", "view")))
+
+
+def assert_same(one: Batch, other: Batch) -> None:
+    for field in ("index", "view", "labels", "images"):
+        assert torch.equal(getattr(one, field), getattr(other, field)), field
+
+
+def by_identity(batch: Batch) -> dict[tuple[int, int], bytes]:
+    identity = zip(batch.index.tolist(), batch.view.tolist(), strict=True)
+    return {key: image.numpy().tobytes() for key, image in zip(identity, batch.images, strict=True)}
+
+
+def splits_of(loaders: Loaders) -> dict[str, Loader | None]:
+    return {"train": loaders.train, "val": loaders.val, "test": loaders.test}
+
+
+@pytest.mark.parametrize("epoch", [0, 3])
+@pytest.mark.parametrize("split", ["train", "val", "test"])
+def test_a_file_and_an_array_give_the_same_batches(
+    beton: Path, random_splits: Splits, recipe: Recipe, split: str, epoch: int
+) -> None:
+    from_file, from_array = beton_loaders(beton, recipe), array_loaders(random_splits, recipe)
+    one, other = splits_of(from_file)[split], splits_of(from_array)[split]
+    assert one is not None
+    assert other is not None
+    assert one.samples == other.samples == len(random_splits[split][0])
+    assert_same(read(one, epoch), read(other, epoch))
+
+
+def test_a_file_and_an_array_state_the_same_facts(beton: Path, random_splits: Splits, recipe: Recipe) -> None:
+    one, other = beton_loaders(beton, recipe), array_loaders(random_splits, recipe)
+    assert one.classes == other.classes == 5
+    assert one.mean == pytest.approx(other.mean)
+    assert one.std == pytest.approx(other.std)
+
+
+def test_batches_have_the_stated_shapes(beton: Path, recipe: Recipe) -> None:
+    for batch in beton_loaders(beton, recipe).train.epoch(0):
+        assert batch.images.shape == (32, 3, 16, 16)
+        assert batch.images.dtype == torch.uint8
+        for numbers in (batch.labels, batch.index, batch.view):
+            assert numbers.shape == (32,)
+            assert numbers.dtype == torch.int64
+
+
+def test_a_missing_split_has_no_loader(photos: Path, recipe: Recipe) -> None:
+    assert beton_loaders(photos, recipe).test is None
+
+
+@pytest.mark.parametrize("epoch", [0, 1])
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_threads_do_not_change_pixels(photos: Path, recipe: Recipe, split: str, epoch: int) -> None:
+    one, three = (splits_of(beton_loaders(photos, recipe, threads=t))[split] for t in (1, 3))
+    assert_same(read(one, epoch), read(three, epoch))
+
+
+@pytest.mark.parametrize("file", ["beton", "photos"])
+def test_ranks_see_the_images_of_one_rank(file: str, recipe: Recipe, request: pytest.FixtureRequest) -> None:
+    path = request.getfixturevalue(file)
+    alone = beton_loaders(path, recipe)
+    ranks = [beton_loaders(path, recipe, rank=rank, world=2) for rank in (0, 1)]
+    assert len(ranks[0].train) == len(ranks[1].train) == len(alone.train)
+    epochs = [list(r.train.epoch(1)) for r in ranks]
+    for number, batch in enumerate(alone.train.epoch(1)):
+        assert by_identity(joined([epochs[0][number], epochs[1][number]])) == by_identity(batch)
+    assert by_identity(joined([read(r.val) for r in ranks])) == by_identity(read(alone.val))
+
+
+def test_epochs_differ_and_come_back_in_any_order(beton: Path, recipe: Recipe) -> None:
+    """A run that resumes at epoch 2 sees what a run without a break saw."""
+    loader, fresh = beton_loaders(beton, recipe).train, beton_loaders(beton, recipe).train
+    epochs = [read(loader, epoch) for epoch in (0, 1, 2)]
+    assert not torch.equal(epochs[0].images, epochs[1].images)
+    assert_same(read(fresh, 2), epochs[2])
+    assert_same(read(fresh, 0), epochs[0])
+
+
+@pytest.mark.parametrize("changes", [{"seeds.order": 1}, {"seeds.augment": 1}])
+def test_each_seed_has_its_own_effect(beton: Path, recipe: Recipe, changes: dict[str, int]) -> None:
+    one, other = read(beton_loaders(beton, recipe).train), read(beton_loaders(beton, recipe.with_(changes)).train)
+    assert torch.equal(one.index, other.index) == ("seeds.augment" in changes)
+    assert not torch.equal(one.images, other.images)
+
+
+@pytest.mark.parametrize("interpolation", ["bicubic", "bilinear"])
+def test_every_data_setting_changes_the_batch(beton: Path, recipe: Recipe, interpolation: str) -> None:
+    plain = read(beton_loaders(beton, recipe.with_({"data.interpolation": interpolation})).train)
+    for changes in (
+        {"augment.flip": 0.0},
+        {"augment.crop": "resize"},
+        {"augment.repeats": 1},
+        {"data.resolution": 20},
+    ):
+        changed = recipe.with_({"data.interpolation": interpolation, **changes})
+        assert not torch.equal(read(beton_loaders(beton, changed).train).images, plain.images)
+
+
+@pytest.fixture(params=["file", "array"])
+def train(request: pytest.FixtureRequest, beton: Path, random_splits: Splits, recipe: Recipe) -> Loader:
+    """The training split in both storages, in batches of 8."""
+    small = recipe.with_({"data.batch_size": 8})
+    return (beton_loaders(beton, small) if request.param == "file" else array_loaders(random_splits, small)).train
+
+
+def test_batches_kept_are_not_overwritten(train: Loader) -> None:
+    kept, copies = [], []
+    for batch in train.epoch(0):
+        kept.append(batch)
+        copies.append(Batch(*(t.clone() for t in (batch.images, batch.labels, batch.index, batch.view))))
+    assert_same(joined(kept), joined(copies))
+
+
+def test_two_epochs_may_be_read_at_the_same_time(train: Loader) -> None:
+    alone = [read(train, 0), read(train, 1)]
+    pairs = list(zip(train.epoch(0), train.epoch(1), strict=True))
+    for epoch in (0, 1):
+        assert_same(joined([pair[epoch] for pair in pairs]), alone[epoch])
+
+
+@pytest.fixture
+def no_thread_left() -> Iterator[None]:
+    before = set(threading.enumerate())
+    yield
+    gc.collect()
+    assert set(threading.enumerate()) <= before
+
+
+@pytest.mark.usefixtures("no_thread_left")
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("read_before", [1, 8, 12])
+def test_an_abandoned_epoch_leaves_no_thread(beton: Path, recipe: Recipe, read_before: int, threads: int) -> None:
+    """12 batches, of which FFCV reads three ahead: abandoned in the middle, near the end and at the end."""
+    running = set(threading.enumerate())
+    loader = beton_loaders(beton, recipe.with_({"data.batch_size": 8}), threads=threads).train
+    epoch = loader.epoch(0)
+    for _ in range(read_before):
+        next(epoch)
+    epoch.close()
+    left = [t for t in set(threading.enumerate()) - running if not t.name.startswith("decode")]
+    assert not left
+    assert len(read(loader, 0).index) == 96  # and the loader can go on
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_an_error_while_decoding_reaches_the_caller(
+    photos: Path, recipe: Recipe, threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loader = beton_loaders(photos, recipe.with_({"data.batch_size": 8}), threads=threads).train
+    sound = read(loader, 0)
+    with monkeypatch.context() as patch:
+        patch.setattr("interplay.data.pipeline.training_pixels", _fails)
+        with pytest.raises(OSError, match="image file is truncated"):
+            read(loader, 1)
+    assert_same(read(loader, 0), sound)
+
+
+def _fails(*_: object) -> Pixels:
+    raise OSError("image file is truncated")
+
+
+def test_large_images_take_the_path_of_single_images(recipe: Recipe) -> None:
+    """Above the largest side the batched resize would be slower than Pillow; both give the same windows."""
+    images = np.stack([smooth(65, 65)] * 8)
+    loader = ArrayLoader(images, np.zeros(8, np.int64), recipe.with_({"data.batch_size": 8}), training=True)
+    batch = read(loader)
+    w = training_windows(
+        recipe.augment,
+        np.full(8, 65),
+        np.full(8, 65),
+        seed=recipe.seeds.augment,
+        epoch=0,
+        sample=batch.index.numpy(),
+        view=batch.view.numpy(),
+    )
+    expected = crop_resize(images, w.boxes, w.flips, TrainingPixels(recipe).resolution, "bicubic")
+    difference = np.abs(batch.images.permute(0, 2, 3, 1).numpy().astype(int) - expected)
+    assert difference.max() <= 1
+
+
+# ------------------------------------------------------------------------------------------ data sets
+def test_the_digits_are_written_once(digits_beton: Path) -> None:
+    written = digits_beton.stat().st_mtime_ns
+    assert locate("digits", digits_beton.parent) == digits_beton
+    assert digits_beton.stat().st_mtime_ns == written
+
+
+def test_a_data_set_is_located_by_name_and_by_path(beton: Path) -> None:
+    assert locate("random", beton.parent) == beton.resolve()
+    assert locate(str(beton), Path("elsewhere")) == beton.resolve()
+    assert locate("random.beton", beton.parent) == beton.resolve()
+
+
+@pytest.mark.parametrize(
+    ("name", "fix"),
+    [("missing", r"there are: digits, random\); give the path"), ("missing.beton", "interplay data write SOURCE")],
+)
+def test_a_data_set_that_does_not_exist(name: str, fix: str, beton: Path) -> None:
+    with pytest.raises(InterplayError, match=fix):
+        locate(name, beton.parent)
