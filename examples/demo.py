@@ -29,12 +29,20 @@ def main(root: Path) -> int:
     recipe = find_recipe("digits.deit_small_patch4")
     outcomes: list[StudyOutcome] = []
     with session():
-        say("1. A search of 16 trials over drop path, LayerScale, heads and the augmentation policy (inline executor)")
+        say(
+            "1. A search of 16 trials over drop path, LayerScale, heads and the augmentation policy (inline executor)"
+        )
         space = find_function("digits.demo", "search_spaces")
         with ConsoleProgress(root) as progress:
             outcomes.append(
                 run_search(
-                    recipe, space, name="demo-search", root=root, trials=16, space_name="digits.demo", progress=progress
+                    recipe,
+                    space,
+                    name="demo-search",
+                    root=root,
+                    trials=16,
+                    space_name="digits.demo",
+                    progress=progress,
                 )
             )
         if not outcomes[-1].complete:

@@ -152,7 +152,7 @@ def noise(height: int, width: int, seed: int = 0) -> Pixels:
 
 def smooth(height: int, width: int) -> Pixels:
     y, x = np.mgrid[:height, :width]
-    waves = [np.sin(x / 9 + c) + np.cos(y / 7 - c) for c in range(3)]
+    waves = [np.sin(x / 30 + c) + np.cos(y / 25 - c) for c in range(3)]
     return (np.stack(waves, axis=2) * 60 + 128).astype(np.uint8)
 
 

@@ -189,6 +189,14 @@ def test_parameter_groups_are_timms_for_a_timm_model() -> None:
     assert {group["weight_decay"]: names_in(group, model) for group in ours} == by_decay
 
 
+def test_models_may_name_a_pattern(tiny: Recipe) -> None:
+    model = build(tiny.model, classes=5, image_size=16)
+    model.no_weight_decay = lambda: {"blocks.1.*"}  # as timm's XCiT does
+    decayed = names_in(parameter_groups(model, 0.05)[0], model)
+    assert "blocks.0.attn.qkv.weight" in decayed
+    assert not [name for name in decayed if name.startswith("blocks.1.")]
+
+
 def test_frozen_parameters_are_left_out(tiny: Recipe) -> None:
     model = build(tiny.model, classes=5, image_size=16)
     model.head.requires_grad_(False)

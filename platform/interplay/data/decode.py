@@ -10,7 +10,7 @@ import io
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 Pixels = NDArray[np.uint8]
 
@@ -25,6 +25,11 @@ def open_raw(data: Pixels, height: int, width: int) -> Image.Image:
 def open_encoded(data: Pixels) -> Image.Image:
     """Bytes of a JPEG (or any file Pillow knows) -> RGB image."""
     return Image.open(io.BytesIO(data.tobytes())).convert("RGB")
+
+
+def why_unreadable(error: Exception) -> str:
+    """Pillow's reason; for an unknown format it would print the address of our buffer."""
+    return "unknown format" if isinstance(error, UnidentifiedImageError) else str(error)
 
 
 def training_pixels(

@@ -125,6 +125,8 @@ def _cifar(name: str, parts: list[tuple[Path, int]], keys: list[bytes], meta: Pa
         split.append(np.full(len(rows), which, dtype=np.int64))
     images = np.concatenate(pixels)
     names = _read_pickle(meta)
+    if missing := [level for level in levels if level.encode() not in names]:
+        raise InterplayError(f"{meta} has no {missing[0]}; download {name} again")
     return Source(
         name=name,
         image=lambda position: images[position],
@@ -198,13 +200,15 @@ def from_samples(
     if len({len(r) for r in rows}) > 1:
         raise InterplayError(f"{name}: every sample needs the same number of labels")
     names = list(split) if split is not None else ["train"] * len(rows)
+    if len(names) != len(rows):
+        raise InterplayError(f"{name}: there are {len(rows)} samples, but splits for {len(names)}; give one for each")
     if wrong := sorted(set(names) - set(SPLITS)):
         raise InterplayError(f"{name}: split {wrong[0]!r} is not one of {', '.join(SPLITS)}")
     return Source(
         name=name,
         image=lambda position: samples[position][0],
         place=lambda position: f"sample {position}",
-        labels=np.array(rows, dtype=np.int64).reshape(len(rows), -1),
+        labels=np.array(rows, dtype=np.int64).reshape(len(rows), len(rows[0]) if rows else len(levels)),
         split=np.array([SPLITS.index(s) for s in names], dtype=np.int64),
         classes=levels,
     )

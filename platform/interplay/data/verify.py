@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from interplay.data import ffcv_engine as engine
-from interplay.data.decode import open_encoded
+from interplay.data.decode import open_encoded, why_unreadable
 from interplay.data.manifest import SPLITS, Manifest, read_manifest, sha256
 from interplay.data.write import IMAGE, SPLIT, label_field
 from interplay.errors import InterplayError
@@ -61,7 +61,7 @@ def verify(path: Path) -> Manifest:
             shape = open_encoded(data[start:end]).size
         except Exception as error:
             raise InterplayError(
-                f"{path}: the JPEG of sample {position} cannot be decoded ({error}); {_AGAIN}"
+                f"{path}: the JPEG of sample {position} cannot be decoded ({why_unreadable(error)}); {_AGAIN}"
             ) from None
         if shape != (images["width"][position], images["height"][position]):
             raise InterplayError(f"{path}: the JPEG of sample {position} has another size than stated; {_AGAIN}")
@@ -83,6 +83,12 @@ def _check_tables(path: Path, reader: Any, manifest: Manifest, size: int) -> Non
     found = pointers[np.searchsorted(pointers, images["data_ptr"]).clip(max=len(pointers) - 1)]
     if (found != images["data_ptr"]).any() or not (images["width"].all() and images["height"].all()):
         raise InterplayError(f"{path} points to images that are not there; {_AGAIN}")
+    order = np.argsort(table["ptr"])
+    stored = table["size"][order][np.searchsorted(pointers, images["data_ptr"])].astype(np.int64)
+    stated = images["height"].astype(np.int64) * images["width"] * 3
+    wrong = np.flatnonzero((images["mode"] == engine.RAW_MODE) & (stored != stated))
+    if len(wrong):  # a reader would run past the end of its pixels
+        raise InterplayError(f"{path}: the pixels of sample {wrong[0]} have another size than stated; {_AGAIN}")
     for level, names in enumerate(manifest.classes):
         labels = metadata[f"f{reader.field_names.index(label_field(level))}"]
         bad = np.flatnonzero((labels < 0) | (labels >= len(names)))

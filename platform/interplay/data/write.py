@@ -17,10 +17,11 @@ from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from interplay.counter_rng import uniform
 from interplay.data import ffcv_engine as engine
+from interplay.data.decode import why_unreadable
 from interplay.data.manifest import SPLITS, Manifest, sha256, write_manifest
 from interplay.data.sources import Source, Stored
 from interplay.errors import InterplayError
@@ -145,12 +146,12 @@ def _encode(source: Source, position: int) -> _Encoded:
             image = Image.fromarray(stored)
         else:
             image = stored
+        if image.mode == "P" and "transparency" in image.info:
+            image = image.convert("RGBA")  # Pillow warns of a palette with transparency that becomes RGB at once
         pixels = np.asarray(image.convert("RGB"))
     except Exception as error:
-        # Pillow's own words for an unknown format print the address of our buffer
-        why = "unknown format" if isinstance(error, UnidentifiedImageError) else str(error)
         raise InterplayError(
-            f"{source.place(position)} is no image that can be read ({why}); remove or repair it"
+            f"{source.place(position)} is no image that can be read ({why_unreadable(error)}); remove or repair it"
         ) from None
     height, width = pixels.shape[:2]
     if max(height, width) > _MAX_SIDE:

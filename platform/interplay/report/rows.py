@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from interplay.study.ablation import BASELINE
 from interplay.study.definition import StudyDefinition
-from interplay.study.statistics import LEVEL, Difference, holm, paired_difference
+from interplay.study.stats import LEVEL, Difference, holm, paired_difference
 from interplay.tracking.store import FINISHED, CellResult
 
 Results = Mapping[str, CellResult | None]

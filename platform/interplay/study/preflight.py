@@ -7,9 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import optuna
 import torch
-from optuna.trial import FixedTrial
 from torch import nn
 
 from interplay.augment import Normalise, TrainingStage
@@ -18,7 +16,7 @@ from interplay.errors import InterplayError
 from interplay.models import build
 from interplay.recipe import Recipe
 from interplay.recipe.tree import ViT
-from interplay.study.proposals import Space
+from interplay.study.proposals import Space, changes_of, random_draws
 from interplay.training.loss import make_loss
 from interplay.training.optimiser import clip_gradients, make_optimiser
 from interplay.training.schedule import learning_rate
@@ -60,18 +58,9 @@ def dead_dimensions(space: Space, base: Recipe, *, draws: int = 12) -> tuple[lis
     Raises:
         InterplayError: if no draw of the space gives a recipe.
     """
-    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
-    params, refusal = [], ""
-    for _ in range(draws):
-        trial = study.ask()
-        try:
-            base.with_(dict(space(trial)))
-        except InterplayError as error:
-            refusal = str(error)
-            continue
-        params.append(dict(trial.params))
+    params = [draw for draw in random_draws(space, draws) if _recipe_of(draw, space, base) is not None]
     if not params:
-        raise InterplayError(f"the search space proposes nothing the recipe accepts: {refusal}")
+        base.with_(changes_of(space, random_draws(space, 1)[0]))  # says what is wrong with it
     names = sorted({name for p in params for name in p})
     return names, [name for name in names if not _matters(name, params, space, base)]
 
@@ -93,7 +82,7 @@ def _matters(name: str, params: list[dict[str, Any]], space: Space, base: Recipe
 
 def _recipe_of(params: Mapping[str, Any], space: Space, base: Recipe) -> Recipe | None:
     try:
-        return base.with_(dict(space(FixedTrial(dict(params)))))  # type: ignore[arg-type]
+        return base.with_(changes_of(space, params))
     except (InterplayError, ValueError):
         return None
 

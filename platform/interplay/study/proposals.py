@@ -78,6 +78,7 @@ class OptunaProposals:
         _make_sampler(sampler, seed, 0)  # a wrong name is refused before anything is written
         self._storage = _storage(directory)
         self._study = _open(directory.name, self._storage)
+        _quiet()
         self._memory = optuna.create_study(direction="maximize")
         self._numbers: dict[str, int] = {}  # fingerprint -> number in the persistent study
         self._asked: dict[str, optuna.Trial | int] = {}  # fingerprint -> the same trial in memory
@@ -173,6 +174,27 @@ class OptunaProposals:
         self._asked[cell.fingerprint] = trial
 
 
+def random_draws(space: Space, count: int) -> list[dict[str, Any]]:
+    """What `count` random trials of `space` suggested: parameter name -> value."""
+    _quiet()
+    study = optuna.create_study(sampler=RandomSampler(seed=0))
+    draws = []
+    for _ in range(count):
+        trial = study.ask()
+        space(trial)
+        draws.append(dict(trial.params))
+    return draws
+
+
+def changes_of(space: Space, params: Mapping[str, Any]) -> dict[str, Any]:
+    """The changes that `space` makes of given parameters.
+
+    Raises:
+        ValueError: if `space` asks for a parameter that is not given.
+    """
+    return dict(space(optuna.trial.FixedTrial(dict(params))))  # type: ignore[arg-type]
+
+
 def open_study(directory: Path) -> optuna.Study:
     """The persistent Optuna study of a search, for reading.
 
@@ -195,8 +217,12 @@ def _storage(directory: Path) -> optuna.storages.JournalStorage:
 
 
 def _open(name: str, storage: optuna.storages.JournalStorage) -> optuna.Study:
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    _quiet()
     return optuna.create_study(study_name=name, storage=storage, direction="maximize", load_if_exists=True)
+
+
+def _quiet() -> None:
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
 def _make_sampler(name: str, seed: int, known: int) -> BaseSampler:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fnmatch import fnmatchcase
 from typing import Any
 
 import torch
@@ -11,13 +12,14 @@ from interplay.recipe.tree import AdamW, Lamb
 
 
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Two groups: weight decay skips 1-D parameters and what the model's `no_weight_decay` names."""
+    """Two groups: weight decay skips 1-D parameters and the names and patterns of the model's `no_weight_decay`."""
     skipped: set[str] = getattr(model, "no_weight_decay", set)()
     decayed: list[nn.Parameter] = []
     kept: list[nn.Parameter] = []
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
-            (kept if parameter.ndim <= 1 or name in skipped else decayed).append(parameter)
+            skip = parameter.ndim <= 1 or any(fnmatchcase(name, pattern) for pattern in skipped)
+            (kept if skip else decayed).append(parameter)
     return [{"params": decayed, "weight_decay": weight_decay}, {"params": kept, "weight_decay": 0.0}]
 
 

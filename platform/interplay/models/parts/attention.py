@@ -24,3 +24,6 @@ class Attention(nn.Module):
         out_BHNd = F.scaled_dot_product_attention(q_BHNd, k_BHNd, v_BHNd)
         out: Tensor = self.proj_drop(self.proj(out_BHNd.transpose(1, 2).reshape(batch, tokens, width)))
         return out
+
+    def extra_repr(self) -> str:
+        return f"heads={self.heads}"
