@@ -18,9 +18,9 @@ from interplay.recipe import (
 
 
 def deit_small_patch4() -> Recipe:
-    """A DeiT of 2 blocks and width 48 on 1,797 scans, read at 16x16: the recipe of the demo.
+    """A DeiT of 2 blocks and width 48 on 1,797 scans, read at 12x12: the recipe of the demo.
 
-    Patches of 4 pixels make 16 tokens. Initial weights are wider than DeiT's 0.02, which suits width 384 and
+    Patches of 4 pixels make 9 tokens. Initial weights are wider than DeiT's 0.02, which suits width 384 and
     more. Flips are off: a mirrored digit is another sign.
 
     Source: our own; the procedure follows DeiT and DeiT III (thesis T3.9, S6.2) at a scale for two CPU cores
@@ -42,7 +42,7 @@ def deit_small_patch4() -> Recipe:
             drop_path_rule="uniform",
             init_std=0.1,
         ),
-        data=Data(dataset="digits", resolution=16, batch_size=64),
+        data=Data(dataset="digits", resolution=12, batch_size=64),
         augment=Augment(
             crop=RandomResizedCrop(scale=(0.8, 1.0)),
             flip=0.0,

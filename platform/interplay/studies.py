@@ -221,7 +221,8 @@ def locate_checked(recipe: Recipe, root: Path) -> Path:
 
 def describe(base: Recipe, recipe: Recipe) -> str:
     """A run's name that says the change: `drop_path 0.2, policy three_augment`."""
-    kinds = {p.removesuffix(".kind"): v for p, v in difference(base, recipe).items() if p.endswith(".kind")}
+    changed = difference(base, recipe).items()
+    kinds = {path.removesuffix(".kind"): kind for path, kind in changed if path.endswith(".kind") and kind}
     beyond = difference(base.with_(kinds), recipe)  # another kind's own defaults are not worth a word
     parts = [f"{path.rsplit('.', 1)[-1]} {value_text(value)}" for path, value in {**kinds, **beyond}.items()]
     return ", ".join(parts) or "baseline"
@@ -261,7 +262,9 @@ class _Run:
         elif finished < total:
             with session(self.verbose) as connected:
                 hooks = self._hooks(store, publisher)
-                interrupted = not run_cells(proposals, store, self.execution, connected.code_revision, **hooks)
+                scratch = study_directory(self.root, self.definition.name) / "tune"
+                revision = connected.code_revision
+                interrupted = not run_cells(proposals, store, self.execution, revision, scratch, **hooks)
         table = study_table(self.root, self.definition.name)
         complete = not interrupted and table.complete
         status = "KILLED" if interrupted else "FINISHED" if complete else "FAILED"

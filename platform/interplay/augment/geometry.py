@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -27,44 +30,62 @@ def affine(x: Tensor, matrix: Tensor) -> Tensor:
     return torch.where(inside, moved, fill).round()
 
 
+@dataclass(frozen=True)
+class Affine:
+    """An operation that moves pixels: `matrix` gives [B, 2, 3] for [B] values and the image's height and width.
+
+    Called on [B, 3, H, W] and [B] values. Several operations on different images can share one `affine`.
+    """
+
+    matrix: Callable[[Tensor, int, int], Tensor]
+
+    def __call__(self, x: Tensor, values: Tensor) -> Tensor:
+        return affine(x, self.matrix(values, x.shape[2], x.shape[3]))
+
+
 def _identity(values: Tensor) -> Tensor:
     return torch.eye(2, 3, device=values.device, dtype=torch.float32).repeat(len(values), 1, 1)
 
 
-def rotate(x: Tensor, degrees: Tensor) -> Tensor:
+def _rotation(degrees: Tensor, height: int, width: int) -> Tensor:
     """Counter-clockwise by `degrees` [B] about the centre."""
     angle = -torch.deg2rad(degrees.float())
     matrix = _identity(degrees)
     matrix[:, 0, 0] = matrix[:, 1, 1] = torch.cos(angle)
     matrix[:, 0, 1], matrix[:, 1, 0] = torch.sin(angle), -torch.sin(angle)
-    return affine(x, matrix)
+    return matrix
 
 
-def shear_x(x: Tensor, amount: Tensor) -> Tensor:
+def _shear_x(amount: Tensor, height: int, width: int) -> Tensor:
     """Moves each row by `amount` [B] times its height below the top edge."""
     matrix = _identity(amount)
     matrix[:, 0, 1] = amount
-    matrix[:, 0, 2] = amount * x.shape[2] / 2.0
-    return affine(x, matrix)
+    matrix[:, 0, 2] = amount * height / 2.0
+    return matrix
 
 
-def shear_y(x: Tensor, amount: Tensor) -> Tensor:
+def _shear_y(amount: Tensor, height: int, width: int) -> Tensor:
     """Moves each column by `amount` [B] times its distance from the left edge."""
     matrix = _identity(amount)
     matrix[:, 1, 0] = amount
-    matrix[:, 1, 2] = amount * x.shape[3] / 2.0
-    return affine(x, matrix)
+    matrix[:, 1, 2] = amount * width / 2.0
+    return matrix
 
 
-def translate_x(x: Tensor, share: Tensor) -> Tensor:
+def _translation_x(share: Tensor, height: int, width: int) -> Tensor:
     """Shifts left by `share` [B] of the width."""
     matrix = _identity(share)
-    matrix[:, 0, 2] = share * x.shape[3]
-    return affine(x, matrix)
+    matrix[:, 0, 2] = share * width
+    return matrix
 
 
-def translate_y(x: Tensor, share: Tensor) -> Tensor:
+def _translation_y(share: Tensor, height: int, width: int) -> Tensor:
     """Shifts up by `share` [B] of the height."""
     matrix = _identity(share)
-    matrix[:, 1, 2] = share * x.shape[2]
-    return affine(x, matrix)
+    matrix[:, 1, 2] = share * height
+    return matrix
+
+
+rotate = Affine(_rotation)
+shear_x, shear_y = Affine(_shear_x), Affine(_shear_y)
+translate_x, translate_y = Affine(_translation_x), Affine(_translation_y)

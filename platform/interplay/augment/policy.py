@@ -81,7 +81,7 @@ def _enhance(level: NDArray[np.float64], sign: NDArray[np.float64]) -> NDArray[n
     return np.maximum(0.1, 1.0 + sign * level / 10.0 * 0.9)
 
 
-RAND_AUGMENT: dict[str, tuple[Operation, _Argument]] = {
+RAND_AUGMENT: dict[str, tuple[Operation | geometry.Affine, _Argument]] = {
     "autocontrast": (lambda x, _: colour.autocontrast(x), lambda level, sign: level),
     "equalise": (lambda x, _: colour.equalise(x), lambda level, sign: level),
     "invert": (lambda x, _: colour.invert(x), lambda level, sign: level),
@@ -108,7 +108,21 @@ def _rand_augment_layer(policy: RandAugment, x: Tensor, keys: Keys, layer: int) 
     sign = np.where(draws[:, 2] < 0.5, -1.0, 1.0)
     level = policy.magnitude + policy.std * keys.normal(f"rand_augment.{layer}.level")[:, 0]
     level = np.clip(level, 0.0, 10.0)
+    height, width = x.shape[2:]
+    moved: list[NDArray[np.int64]] = []
+    matrices: list[Tensor] = []
     for number, (operation, argument) in enumerate(RAND_AUGMENT.values()):
         rows = np.flatnonzero((choice == number) & applied)
-        x = _apply(x, rows, operation, argument(level, sign))
+        values = argument(level, sign)
+        if isinstance(operation, geometry.Affine):
+            if len(rows):
+                value = torch.from_numpy(values[rows]).to(x.device, torch.float32)
+                moved.append(rows)
+                matrices.append(operation.matrix(value, height, width))
+        else:
+            x = _apply(x, rows, operation, values)
+    # an image gets one operation of a layer, so all that move pixels can be one resampling
+    if moved:
+        where = torch.from_numpy(np.concatenate(moved)).to(x.device)
+        x = x.index_copy(0, where, geometry.affine(x.index_select(0, where), torch.cat(matrices)))
     return x

@@ -42,7 +42,6 @@ def session(verbose: bool = False) -> Iterator[Session]:
                 dashboard_host="127.0.0.1",
                 log_to_driver=verbose,
                 logging_level=level,
-                _node_ip_address="127.0.0.1",
             )
     try:
         yield Session(address=ray.get_runtime_context().gcs_address, code_revision=code_revision())

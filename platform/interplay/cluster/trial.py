@@ -116,7 +116,13 @@ def train_cell(job: Job, device: torch.device | str) -> CellResult:
     except Exception as error:
         _note_end(journal, FAILED, f"{type(error).__name__}: {error}")
         raise
-    return end(FINISHED, outcome.metrics, started_at=started_at, first_step_at=outcome.first_step_at)
+    return end(
+        FINISHED,
+        outcome.metrics,
+        started_at=started_at,
+        first_step_at=outcome.first_step_at,
+        samples_seen=outcome.samples_seen,
+    )
 
 
 def _note_end(journal: Journal | None, status: str, message: str) -> None:

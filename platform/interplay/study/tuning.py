@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import signal
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")  # the journal is the record
@@ -17,7 +18,7 @@ import ray
 from ray import tune
 from ray.tune.search import Searcher
 
-from interplay.cluster.trial import Job, train_cell
+from interplay.cluster import trainables
 from interplay.study.execution import Execution, OnEnd, OnStart, make_job
 from interplay.study.proposals import Proposals
 from interplay.tracking.store import Cell, CellStore
@@ -35,13 +36,15 @@ def run_cells(
     store: CellStore,
     execution: Execution,
     code_revision: str,
+    scratch: Path,
     *,
     on_start: OnStart = lambda cell: None,
     on_end: OnEnd = lambda fingerprint, message: None,
 ) -> bool:
     """Trains every cell that `proposals` hands out.
 
-    Every call builds a fresh Tuner from what is missing: there is no Tune state to restore.
+    Every call builds a fresh Tuner from what is missing: there is no Tune state to restore. What Tune writes
+    goes to the folder `scratch`, on storage that every node sees, and is removed afterwards.
 
     Returns:
         False if it was interrupted.
@@ -54,55 +57,31 @@ def run_cells(
 
     searcher = _CellSearcher(proposals, job, on_start, on_end)
     if executor == "inline":
-        trainable = tune.with_resources(_inline, {"cpu": execution.threads, "gpu": execution.gpus})
+        trainable = tune.with_resources(trainables.inline, {"cpu": execution.threads, "gpu": execution.gpus})
     else:
-        trainable = tune.with_resources(_train, tune.PlacementGroupFactory([{_HEAD: 0.001}]))
-    with tempfile.TemporaryDirectory(prefix="interplay-tune-") as scratch, _orderly_stop() as stopped:
+        trainable = tune.with_resources(trainables.ray_train, tune.PlacementGroupFactory([{_HEAD: 0.001}]))
+    shutil.rmtree(scratch, ignore_errors=True)  # of a driver that was killed
+    with _orderly_stop() as stopped:
         tuner = tune.Tuner(
             trainable,
             tune_config=tune.TuneConfig(
                 search_alg=searcher,
                 num_samples=-1,
                 max_concurrent_trials=concurrency,
-                reuse_actors=executor == "inline",
+                reuse_actors=True,
                 trial_name_creator=lambda trial: str(trial.config["fingerprint"]),
                 trial_dirname_creator=lambda trial: str(trial.config["fingerprint"]),
             ),
             run_config=tune.RunConfig(
                 name="cells",
-                storage_path=scratch,
+                storage_path=str(scratch),
                 failure_config=tune.FailureConfig(max_failures=MAX_FAILURES),
                 verbose=0,
             ),
         )
         tuner.fit()
+    shutil.rmtree(scratch, ignore_errors=True)
     return not stopped()
-
-
-def _inline(config: dict[str, Any]) -> None:
-    import torch
-
-    device = "cuda" if config["gpus"] and torch.cuda.is_available() else "cpu"
-    _report(config, lambda job: train_cell(job, device))
-
-
-def _train(config: dict[str, Any]) -> None:
-    from interplay.cluster.ray_train import train_with_ray
-
-    _report(config, train_with_ray)
-
-
-def _report(config: dict[str, Any], work: Callable[[Job], object]) -> None:
-    """Reports the end of a cell to Tune.
-
-    An exception would be raised again by a retry, so it is told and not raised; what Tune retries is a
-    process that died.
-    """
-    try:
-        work(Job(**config))
-        tune.report({"message": ""})
-    except Exception as error:
-        tune.report({"message": f"{type(error).__name__}: {error}"})
 
 
 class _CellSearcher(Searcher):  # type: ignore[misc]

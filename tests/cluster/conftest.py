@@ -1,0 +1,20 @@
+"""Real Ray on this machine, started once for all tests of this folder."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from interplay.cluster.session import Session, session
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="session")
+def ray_session() -> Iterator[Session]:
+    os.environ["PYTHONPATH"] = f"{ROOT / 'platform'}{os.pathsep}{ROOT}"  # for the workers
+    with session() as connected:
+        yield connected
