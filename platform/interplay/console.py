@@ -95,5 +95,10 @@ def print_study(root: Path, outcome: StudyOutcome) -> None:
         print(f"MLflow run of the study: {outcome.parent_run}")
     if not outcome.mlflow_sent:
         print(f"MLflow at {outcome.mlflow_uri} did not take everything; later: interplay sync {outcome.study}")
-    print(f"\nlook closer:\n  mlflow ui --backend-store-uri {outcome.mlflow_uri}")
+    print("\nlook closer:")
+    if outcome.mlflow_uri.startswith("http"):
+        print(f"  {outcome.mlflow_uri.rstrip('/')}{outcome.page}")
+    else:
+        print(f"  mlflow ui --backend-store-uri {outcome.mlflow_uri}")
+        print(f"    and open http://127.0.0.1:5000{outcome.page}")
     print(f"  interplay --storage {root} report {outcome.study}")

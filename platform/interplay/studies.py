@@ -26,7 +26,7 @@ from interplay.study.definition import (
 )
 from interplay.study.execution import Execution, Hooks, run_here
 from interplay.study.lock import study_lock
-from interplay.study.proposals import ListedCells, OptunaProposals, Proposals, Space
+from interplay.study.proposals import ListedCells, OptunaProposals, Proposals, Space, check_feasible, make_sampler
 from interplay.study.tuning import run_cells
 from interplay.tracking.mlflow import Child, Publisher, StudyRun
 from interplay.tracking.store import Cell, CellResult, CellStore
@@ -59,6 +59,7 @@ class StudyOutcome:
         mlflow_sent: MLflow has all of it; otherwise `interplay sync` sends the rest.
         parent_run: MLflow's id of the study's run, if MLflow could be reached.
         runs: fingerprint -> MLflow's run id.
+        page: the study's place in MLflow's UI, after the server's address.
     """
 
     study: str
@@ -68,6 +69,7 @@ class StudyOutcome:
     mlflow_sent: bool
     parent_run: str
     runs: dict[str, str]
+    page: str
 
 
 def run_search(
@@ -95,6 +97,8 @@ def run_search(
         raise InterplayError(f"a search needs at least one trial, not {trials}")
     execution = execution or Execution()
     execution.chosen()
+    make_sampler(sampler, seed)
+    check_feasible(space, recipe)
     study_directory(root, name)
     dataset = locate_checked(recipe, root)
     store = CellStore(root)
@@ -219,13 +223,17 @@ def locate_checked(recipe: Recipe, root: Path) -> Path:
     return path
 
 
-def describe(base: Recipe, recipe: Recipe) -> str:
-    """A run's name that says the change: `drop_path 0.2, policy three_augment`."""
+def varying(base: Recipe, recipe: Recipe) -> dict[str, Any]:
+    """What `recipe` changes of `base`: dotted path -> value. Another kind's own defaults are left out."""
     changed = difference(base, recipe).items()
     kinds = {path.removesuffix(".kind"): kind for path, kind in changed if path.endswith(".kind") and kind}
-    beyond = difference(base.with_(kinds), recipe)  # another kind's own defaults are not worth a word
-    parts = [f"{path.rsplit('.', 1)[-1]} {value_text(value)}" for path, value in {**kinds, **beyond}.items()]
-    return ", ".join(parts) or "baseline"
+    return {**kinds, **difference(base.with_(kinds), recipe)}
+
+
+def describe(varies: dict[str, Any]) -> str:
+    """A run's name that says the change: `drop_path 0.2, policy three_augment`."""
+    parts = [f"{path.rsplit('.', 1)[-1]} {value_text(value)}" for path, value in varies.items()]
+    return ", ".join(parts) or BASELINE
 
 
 @contextmanager
@@ -269,7 +277,16 @@ class _Run:
         complete = not interrupted and table.complete
         status = "KILLED" if interrupted else "FINISHED" if complete else "FAILED"
         sent = publisher.finish(status, table.artifacts())
-        return StudyOutcome(self.definition.name, complete, interrupted, view.uri, sent, view.parent, view.runs())
+        return StudyOutcome(
+            study=self.definition.name,
+            complete=complete,
+            interrupted=interrupted,
+            mlflow_uri=view.uri,
+            mlflow_sent=sent,
+            parent_run=view.parent,
+            runs=view.runs(),
+            page=view.page(),
+        )
 
     def _alone(self, total: int) -> bool:
         """One cell on one CPU worker needs no cluster."""
@@ -290,12 +307,20 @@ class _Run:
 
 def child_of(definition: StudyDefinition, fingerprint: str, recipe: Recipe) -> Child:
     """A cell as the study's MLflow run shows it, named by its row or by what it changes."""
-    varies = difference(definition.base(), recipe)
-    names = (
-        f"{row.label} · seed {seed}" for row in definition.rows for seed, f in row.cells.items() if f == fingerprint
-    )
-    tags = {"interplay.varies": ", ".join(varies), "interplay.recipe": recipe.name}
-    return Child(fingerprint, next(names, describe(definition.base(), recipe)), flatten(recipe), tags)
+    varies = varying(definition.base(), recipe)
+    places = ((row.label, seed) for row in definition.rows for seed, f in row.cells.items() if f == fingerprint)
+    label, seed = next(places, (describe(varies), recipe.seeds.init))
+    name = f"{label} · seed {seed}" if definition.rows else label
+    tags = {
+        "interplay.row": label,
+        "interplay.seed": str(seed),
+        "interplay.varies": ", ".join(varies) or "nothing",
+        "interplay.recipe": recipe.name,
+        "interplay.dataset": recipe.data.dataset,
+    }
+    # names and paths may change without changing the cell, MLflow's parameters may not: those two are tags
+    params = {k: v for k, v in flatten(recipe).items() if k not in ("name", "data.dataset")}
+    return Child(fingerprint, name, params, tags)
 
 
 def sync_study(root: Path, name: str) -> tuple[bool, StudyRun]:

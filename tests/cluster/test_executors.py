@@ -10,8 +10,8 @@ import pytest
 
 from interplay.cluster.session import Session
 from interplay.recipe import Recipe
-from interplay.study.ablation import Ablation, Row
 from interplay.studies import run_ablation, run_search, run_training
+from interplay.study.ablation import Ablation, Row
 from interplay.study.execution import Execution
 from interplay.study.proposals import open_study
 from interplay.tracking.store import CellResult, CellStore

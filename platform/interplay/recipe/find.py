@@ -46,7 +46,7 @@ def find_function(reference: str, package: str) -> Callable[..., Any]:
     """
     if ".py" in reference:
         path, _, name = reference.partition(":")
-        module = _module_from_file(Path(path))
+        module = load_file(Path(path))
         name = name or DEFAULT
     else:
         module_name, _, name = reference.rpartition(".")
@@ -85,7 +85,12 @@ def _functions(module: ModuleType) -> dict[str, Callable[..., Any]]:
     }
 
 
-def _module_from_file(path: Path) -> ModuleType:
+def load_file(path: Path) -> ModuleType:
+    """The Python file at `path`, imported under its name.
+
+    Raises:
+        InterplayError: if there is no such file or it raises.
+    """
     if not path.is_file():
         raise InterplayError(f"there is no file {path}")
     spec = importlib.util.spec_from_file_location(path.stem, path)

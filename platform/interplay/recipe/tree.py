@@ -7,6 +7,8 @@ wanted may be written as its name alone: `"augment.policy": "three_augment"`.
 
 from __future__ import annotations
 
+import hashlib
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
@@ -99,7 +101,35 @@ class TimmModel(Part):
     drop_path: Rate = 0.0
 
 
-Model = Annotated[ViT | TimmModel, Field(discriminator="family")]
+class OwnModel(Part):
+    """Your own model: `source` is `file.py:function`, called with `classes` and `image_size`, gives a module.
+
+    `digest` is of the file's content and is filled in. It is what the fingerprint holds, not the path: an
+    edited file is another recipe, and a stored recipe is refused when its file has changed since.
+    """
+
+    family: Literal["own"] = "own"
+    source: str
+    digest: str = ""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_this_content(cls, tree: Any) -> Any:
+        source = tree.get("source") if isinstance(tree, dict) else None
+        if not isinstance(source, str):
+            return tree
+        path, colon, function = source.partition(":")
+        if not colon or not Path(path).is_file():
+            raise ValueError(f"model.source={source!r} must be file.py:function, of a file that exists")
+        digest = hashlib.sha256(Path(path).read_bytes()).hexdigest()[:16]
+        if tree.get("digest") not in (None, "", digest):
+            raise ValueError(
+                f"{path} has changed since this recipe was resolved; restore it, or start from the new one"
+            )
+        return {**tree, "source": f"{Path(path).resolve()}:{function}", "digest": digest}
+
+
+Model = Annotated[ViT | TimmModel | OwnModel, Field(discriminator="family")]
 
 
 # ----------------------------------------------------------------------------------------------- data

@@ -56,6 +56,11 @@ class Execution:
         """
         if self.executor not in EXECUTORS:
             raise InterplayError(f"there is no executor {self.executor!r}; use {', '.join(EXECUTORS)}")
+        for name, value, least in (("workers", self.workers, 1), ("threads", self.threads, 1)):
+            if value < least:
+                raise InterplayError(f"--{name} {value} is too few; use at least {least}")
+        if not 0 <= self.gpus < float("inf") or self.concurrency < 0 or not self.checkpoint_every_s >= 0:
+            raise InterplayError("--gpus, --concurrency and --checkpoint-every are numbers from 0 on")
         if self.gpus > 1 and self.gpus != int(self.gpus):
             raise InterplayError(f"{self.gpus:g} GPUs for a worker: more than one GPU must be a whole number")
         if self.executor == "inline" and self.workers > 1:

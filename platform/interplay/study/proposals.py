@@ -22,12 +22,14 @@ from optuna.trial import FrozenTrial, TrialState
 from interplay.counter_rng import torch_seed
 from interplay.errors import InterplayError, closest
 from interplay.recipe import Recipe
-from interplay.tracking.store import Cell, CellStore
+from interplay.tracking.store import FINISHED, Cell, CellResult, CellStore
 
 Space = Callable[[optuna.Trial], Mapping[str, Any]]
 """A search space: suggests values on a trial and returns changes."""
 
-_ATTEMPTS = 100
+_ATTEMPTS, _RANDOM = 50, 200
+"""Proposals of the sampler, then random ones, before a space counts as exhausted: TPE repeats what it likes."""
+
 CELL, CHANGES, MESSAGE = "cell", "changes", "message"
 """User attributes of a record: the cell's fingerprint, its changes as JSON, why it failed."""
 
@@ -75,7 +77,7 @@ class OptunaProposals:
     ) -> None:
         self._space, self._base, self._dataset, self._store = space, base, dataset, store
         self._target, self._metric, self._sampler, self._seed = target, metric, sampler, seed
-        _make_sampler(sampler, seed, 0)  # a wrong name is refused before anything is written
+        make_sampler(sampler, seed)  # a wrong name is refused before anything is written
         self._storage = _storage(directory)
         self._study = _open(directory.name, self._storage)
         _quiet()
@@ -110,9 +112,14 @@ class OptunaProposals:
             state = TrialState.COMPLETE
         else:
             state = TrialState.FAIL
-            self._record_failure(fingerprint, message or (result.status if result else "no result"))
+            self._record_failure(fingerprint, message or self._why(result))
         self._study.tell(self._numbers[fingerprint], value, state=state, skip_if_finished=True)
         self._memory.tell(self._asked[fingerprint], value, state=state, skip_if_finished=True)
+
+    def _why(self, result: CellResult | None) -> str:
+        if result is None:
+            return "no result"
+        return f"{self._metric} is not a finite number" if result.status == FINISHED else result.status
 
     def _record_failure(self, fingerprint: str, reason: str) -> None:
         number = self._numbers[fingerprint]
@@ -139,10 +146,10 @@ class OptunaProposals:
     def _propose(self) -> Cell | None:
         """A cell the study does not have yet, recorded; None if the space seems to hold no more."""
         refused = ""
-        for attempt in range(_ATTEMPTS):
+        for attempt in range(_ATTEMPTS + _RANDOM):
             # seeded by the number of records, so that a search that was stopped proposes what it would have
             seed = torch_seed("sampler", self._seed, len(self._numbers), attempt)
-            self._memory.sampler = _make_sampler(self._sampler, seed, len(self._numbers))
+            self._memory.sampler = make_sampler(self._sampler if attempt < _ATTEMPTS else "random", seed)
             trial = self._memory.ask()
             changes = dict(self._space(trial))
             try:
@@ -186,6 +193,24 @@ def random_draws(space: Space, count: int) -> list[dict[str, Any]]:
     return draws
 
 
+def check_feasible(space: Space, base: Recipe) -> None:
+    """Refuses a space of which no random draw gives a recipe.
+
+    Raises:
+        InterplayError: saying what is wrong with the last draw.
+    """
+    _quiet()
+    study = optuna.create_study(sampler=RandomSampler(seed=0))
+    refused: InterplayError | None = None
+    for _ in range(_RANDOM):
+        try:
+            base.with_(dict(space(study.ask())))
+            return
+        except InterplayError as error:
+            refused = error
+    raise InterplayError(f"the search space proposes nothing the recipe accepts: {refused}")
+
+
 def changes_of(space: Space, params: Mapping[str, Any]) -> dict[str, Any]:
     """The changes that `space` makes of given parameters.
 
@@ -225,7 +250,12 @@ def _quiet() -> None:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
-def _make_sampler(name: str, seed: int, known: int) -> BaseSampler:
+def make_sampler(name: str, seed: int) -> BaseSampler:
+    """A fresh sampler.
+
+    Raises:
+        InterplayError: if there is none of that name.
+    """
     seed %= 2**32
     samplers: dict[str, Callable[[], BaseSampler]] = {
         "tpe": lambda: TPESampler(seed=seed, multivariate=True, group=True, constant_liar=True),

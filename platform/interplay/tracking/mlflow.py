@@ -17,8 +17,10 @@ import os
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from getpass import getuser
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 # A call that fails must fail soon: the publisher tries again by itself. MLflow's defaults block for minutes.
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
@@ -89,7 +91,7 @@ class StudyRun:
             else:
                 self._experiment_id = found.experiment_id
             tags = {"interplay.kind": self._kind, "mlflow.note.content": self._description}
-            self.parent = self._run("study", self._study, self._study, tags)
+            self.parent = self._run({"interplay.role": "study"}, self._study, tags)
             self._client.update_run(self.parent, status="RUNNING")
 
     def push(self, child: Child) -> bool:
@@ -100,8 +102,10 @@ class StudyRun:
             return False
         self.open()
         if not sent.run:
-            tags = {"mlflow.parentRunId": self.parent, "interplay.cell": child.fingerprint, **child.tags}
-            sent.run = self._run("cell", child.fingerprint, child.name, tags)
+            identity = {"interplay.role": "cell", "interplay.cell": child.fingerprint}
+            tags = {"mlflow.parentRunId": self.parent, **child.tags}
+            # the run began when the cell did, not when MLflow heard of it
+            sent.run = self._run(identity, child.name, tags, began=records[0]["at"])
             self._log_params(sent.run, child.params)
             self._client.log_text(sent.run, self._recipe(child), "recipe.yaml")
         self._send(sent, records)
@@ -114,6 +118,8 @@ class StudyRun:
         self.open()
         for name, text in (texts or {}).items():
             self._client.log_text(self.parent, text, name)
+            if name.endswith(".md"):
+                self._client.set_tag(self.parent, "mlflow.note.content", text[:_VALUE])
         self._client.set_terminated(self.parent, status)
 
     def stop_children(self) -> None:
@@ -129,14 +135,23 @@ class StudyRun:
     def _recipe(self, child: Child) -> str:
         return (self._store.directory(child.fingerprint) / "recipe.yaml").read_text(encoding="utf-8")
 
-    def _run(self, role: str, key: str, name: str, tags: Mapping[str, str]) -> str:
-        """The run with this role and key in this study, created if there is none."""
-        own = {"interplay.study": self._study, "interplay.role": role, "interplay.key": key}
+    def page(self) -> str:
+        """The part of the UI's address that shows this study's cells, after the server's own."""
+        only = f"tags.`interplay.study` = '{self._study}'"
+        return f"/#/experiments/{self._experiment_id}/runs?workflowType=machine_learning&searchFilter={quote(only)}"
+
+    def _run(
+        self, identity: Mapping[str, str], name: str, tags: Mapping[str, str], began: float | None = None
+    ) -> str:
+        """The run with this identity in this study, created if there is none."""
+        own = {"interplay.study": self._study, **identity}
         clauses = " and ".join(f"tags.`{k}` = '{v}'" for k, v in own.items())
         found = self._client.search_runs([self._experiment_id], clauses, max_results=1)
         if found:
             return str(found[0].info.run_id)
-        run = self._client.create_run(self._experiment_id, run_name=name, tags={**own, **tags})
+        began_ms = None if began is None else int(began * 1000)
+        source = {"mlflow.source.name": "interplay", "mlflow.source.type": "LOCAL", "mlflow.user": getuser()}
+        run = self._client.create_run(self._experiment_id, began_ms, {**source, **own, **tags}, name)
         return str(run.info.run_id)
 
     def _log_params(self, run: str, params: Mapping[str, Any]) -> None:
@@ -154,7 +169,8 @@ class StudyRun:
             at = int(record["at"] * 1000)
             if record["event"] == "start":
                 self._client.update_run(sent.run, status="RUNNING")
-                evidence = [RunTag(f"interplay.{k}", str(v)[:_VALUE]) for k, v in record["evidence"].items()]
+                evidence = [RunTag(f"interplay.{k}", _text(v)) for k, v in record["evidence"].items()]
+                evidence.append(RunTag("mlflow.source.git.commit", record["evidence"]["code_revision"]))
                 self._client.log_batch(sent.run, tags=evidence)
             elif record["event"] == "epoch" and record["epoch"] > sent.epoch:
                 sent.epoch = record["epoch"]  # an epoch trained again after a resume is not sent twice
@@ -179,6 +195,10 @@ class StudyRun:
     def _write_state(self) -> None:
         self._state.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(self._state, json.dumps({k: vars(v) for k, v in self._sent.items()}))
+
+
+def _text(value: Any) -> str:
+    return (value if isinstance(value, str) else json.dumps(value))[:_VALUE]
 
 
 def _points(metrics: Mapping[str, float], at: int, epoch: int, metric: Any) -> list[Any]:
