@@ -292,7 +292,7 @@ def check(
 @main.command()
 @click.argument("study")
 @click.option("--format", "form", default="text", type=click.Choice(["text", "md", "csv", "json"]), show_default=True)
-@click.option("--best", type=int, help="Only the best BEST cells of a search.")
+@click.option("--best", type=click.IntRange(min=1), help="Only the best BEST cells of a search.")
 @click.pass_context
 def report(ctx: click.Context, study: str, form: str, best: int | None) -> None:
     """Print the table of STUDY, also while it runs."""

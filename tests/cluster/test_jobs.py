@@ -34,6 +34,7 @@ def cluster() -> Iterator[dict[str, str]]:
     gcs, dashboard, client = free_port(), free_port(), free_port()
     environment = {k: v for k, v in os.environ.items() if k not in ("RAY_ADDRESS", "PYTHONPATH")}
     environment |= {"RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0"}
+    environment["PATH"] = f"{BIN}{os.pathsep}{environment['PATH']}"  # as on a head with its environment activated
     command = [str(BIN / "ray"), "start", "--head", "--block", "--node-ip-address=127.0.0.1", f"--port={gcs}"]
     command += ["--dashboard-host=127.0.0.1", f"--dashboard-port={dashboard}", f"--ray-client-server-port={client}"]
     head = subprocess.Popen(
@@ -52,11 +53,8 @@ def cluster() -> Iterator[dict[str, str]]:
                 time.sleep(0.5)
         yield {**environment, "RAY_API_SERVER_ADDRESS": address, "RAY_DASHBOARD_ADDRESS": address}
     finally:
-        os.killpg(head.pid, signal.SIGTERM)
-        try:
-            head.wait(30)
-        except subprocess.TimeoutExpired:
-            os.killpg(head.pid, signal.SIGKILL)
+        os.killpg(head.pid, signal.SIGKILL)
+        head.wait()
 
 
 def search(name: str, storage: Path) -> list[str]:
@@ -83,4 +81,4 @@ def test_interplay_submit_and_ray_job_submit(cluster: dict[str, str], tmp_path: 
 
     # inside a job, `platform` is the standard library's though the working directory has a folder of that name
     code = "import platform, os; print('platform is', platform.python_version(), os.path.isdir('platform'))"
-    assert "platform is 3." in run([*submit, "python", "-c", f'"{code}"'])
+    assert "platform is 3." in run([*submit, "python", "-c", code])

@@ -67,7 +67,7 @@ def measured(number: Measured) -> str:
 
 def to_text(table: Table) -> str:
     """Columns aligned with spaces."""
-    lines = [table[0], *table[1]]
+    lines = [[cell.replace("\n", " ") for cell in line] for line in (table[0], *table[1])]
     widths = [max(len(line[i]) for line in lines) for i in range(len(table[0]))]
     drawn = [
         "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
@@ -78,8 +78,11 @@ def to_text(table: Table) -> str:
 def to_markdown(table: Table) -> str:
     """A GitHub table."""
 
+    def escape(cell: str) -> str:
+        return cell.replace("&", "&amp;").replace("<", "&lt;").replace("|", "\\|").replace("\n", " ")
+
     def line(cells: Sequence[str]) -> str:
-        return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
+        return "| " + " | ".join(map(escape, cells)) + " |"
 
     return "\n".join([line(table[0]), line(["---"] * len(table[0])), *map(line, table[1])])
 

@@ -11,6 +11,8 @@ from interplay.study.definition import StudyDefinition
 from interplay.study.stats import LEVEL, Difference, holm, paired_difference
 from interplay.tracking.store import FINISHED, CellResult
 
+WAITING, NOT_MEASURED = "waiting", "not measured"
+
 Results = Mapping[str, CellResult | None]
 """Fingerprint -> result, None while the cell is not finished."""
 
@@ -37,9 +39,10 @@ class AblationRow:
         test: the metric on the test split.
         difference: to the baseline, paired by seed; None for the baseline itself.
         p: of the difference, corrected for the number of rows by Holm's method.
-        verdict: `baseline`, `better`, `worse`, `inside noise`, `same as baseline`, `one seed`, `failed`, `waiting`.
+        verdict: `baseline`, `better`, `worse`, `inside noise`, `same as baseline`, `one seed`, `no spread`, `failed`,
+            `not measured`, `waiting`.
         published: numbers printed for this row.
-        missing: seeds without a finished cell, and why (`waiting`, `diverged`).
+        missing: seeds without a number, and why (`waiting`, `diverged`; `not measured` without a test split).
         cells: seed -> fingerprint.
     """
 
@@ -64,7 +67,7 @@ def ablation_rows(definition: StudyDefinition, results: Results, metric: str = "
     table = []
     for row, difference, p in zip(definition.rows, differences, corrected, strict=True):
         missing = {
-            seed: "waiting" if (result := results.get(cell)) is None else result.status
+            seed: _why_missing(results.get(cell))
             for seed, cell in row.cells.items()
             if seed not in values[row.label]
         }
@@ -133,15 +136,23 @@ def _measured(values: Mapping[int, float]) -> Measured:
     return Measured(mean, std, tuple(sorted(values)))
 
 
+def _why_missing(result: CellResult | None) -> str:
+    if result is None:
+        return WAITING
+    return NOT_MEASURED if result.status == FINISHED else result.status
+
+
 def _verdict(label: str, difference: Difference | None, p: float | None, missing: Mapping[int, str]) -> str:
-    if any(status != FINISHED and status != "waiting" for status in missing.values()):
+    if set(missing.values()) - {WAITING, NOT_MEASURED}:
         return "failed"
-    if missing and difference is None and label != BASELINE:
-        return "waiting"
+    if NOT_MEASURED in missing.values():
+        return NOT_MEASURED
     if label == BASELINE:
         return BASELINE
-    if difference is None or p is None:
-        return "one seed"  # a single pair says nothing of the spread
+    if difference is None:
+        return WAITING  # for a seed of its own or of the baseline
+    if p is None:  # a single pair says nothing of the spread, nor do pairs that all differ by the same step
+        return "one seed" if difference.pairs < 2 else "no spread"
     if p >= LEVEL:
         return "inside noise"
     return "better" if difference.mean > 0 else "worse"

@@ -45,7 +45,8 @@ def effects(recipe: Recipe) -> str:
         digest.update(part)
     schedule, peak = recipe.schedule, recipe.optimiser.lr
     rates = [learning_rate(schedule, peak, schedule.epochs * i / 64) for i in range(64)]
-    rest = (rates, schedule.epochs, recipe.data.batch_size, recipe.evaluation.every, recipe.precision, recipe.seeds)
+    sizes = (recipe.data.resolution, recipe.evaluation.resolution, recipe.data.batch_size)
+    rest = (rates, schedule.epochs, sizes, recipe.evaluation.every, recipe.precision, recipe.seeds)
     digest.update(repr(rest).encode())
     return digest.hexdigest()
 

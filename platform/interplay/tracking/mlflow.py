@@ -105,10 +105,11 @@ class StudyRun:
             identity = {"interplay.role": "cell", "interplay.cell": child.fingerprint}
             tags = {"mlflow.parentRunId": self.parent, **child.tags}
             # the run began when the cell did, not when MLflow heard of it
-            sent.run = self._run(identity, child.name, tags, began=records[0]["at"])
-            self._log_params(sent.run, child.params)
-            self._client.log_text(sent.run, self._recipe(child), "recipe.yaml")
-        self._send(sent, records)
+            run = self._run(identity, child.name, tags, began=records[0]["at"])
+            self._log_params(run, child.params)
+            self._client.log_text(run, self._recipe(child), "recipe.yaml")
+            sent.run = run  # only now: whatever failed is done again
+        sent.epoch = self._send(sent, records)
         sent.offset = offset
         self._write_state()
         return True
@@ -123,9 +124,10 @@ class StudyRun:
         self._client.set_terminated(self.parent, status)
 
     def stop_children(self) -> None:
-        """Marks the runs of cells that have no result yet as killed: nothing is running them any more."""
+        """Marks the runs of cells that have not ended as killed: nothing is running them any more."""
         for fingerprint, sent in self._sent.items():
-            if sent.run and self._store.result(fingerprint) is None:
+            records, _ = read(self._store.journal(fingerprint))
+            if sent.run and records and records[-1]["event"] != "end":
                 self._client.set_terminated(sent.run, "KILLED")
 
     def runs(self) -> dict[str, str]:
@@ -161,10 +163,12 @@ class StudyRun:
         for start in range(0, len(rows), 100):
             self._client.log_batch(run, params=rows[start : start + 100])
 
-    def _send(self, sent: _Sent, records: list[Record]) -> None:
+    def _send(self, sent: _Sent, records: list[Record]) -> int:
+        """Sends the records; the last epoch MLflow has now."""
         from mlflow.entities import Metric, RunTag
 
         metrics: list[Any] = []
+        epoch = sent.epoch
         for record in records:
             at = int(record["at"] * 1000)
             if record["event"] == "start":
@@ -172,12 +176,12 @@ class StudyRun:
                 evidence = [RunTag(f"interplay.{k}", _text(v)) for k, v in record["evidence"].items()]
                 evidence.append(RunTag("mlflow.source.git.commit", record["evidence"]["code_revision"]))
                 self._client.log_batch(sent.run, tags=evidence)
-            elif record["event"] == "epoch" and record["epoch"] > sent.epoch:
-                sent.epoch = record["epoch"]  # an epoch trained again after a resume is not sent twice
-                metrics += _points(record["metrics"], at, sent.epoch, Metric)
+            elif record["event"] == "epoch" and record["epoch"] > epoch:
+                epoch = record["epoch"]  # an epoch trained again after a resume is not sent twice
+                metrics += _points(record["metrics"], at, epoch, Metric)
             elif record["event"] == "end":
                 final = {k: v for k, v in record.get("metrics", {}).items() if k.startswith("test/")}
-                metrics += _points(final, at, sent.epoch, Metric)
+                metrics += _points(final, at, epoch, Metric)
         for start in range(0, len(metrics), _BATCH):
             self._client.log_batch(sent.run, metrics=metrics[start : start + _BATCH])
         last = records[-1]
@@ -185,6 +189,7 @@ class StudyRun:
             self._client.set_tag(sent.run, "interplay.status", last["status"])
             status = "FINISHED" if last["status"] == FINISHED else "FAILED"
             self._client.set_terminated(sent.run, status, end_time=int(last["at"] * 1000))
+        return epoch
 
     def _read_state(self) -> dict[str, _Sent]:
         try:
