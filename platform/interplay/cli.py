@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+from pydantic import ValidationError
 
 from interplay import __version__
 from interplay.errors import InterplayError
@@ -100,11 +101,26 @@ def _recipe(ctx: click.Context, reference: str, assignments: tuple[str, ...], da
 
         recipe = best_recipe(ctx.obj["root"], reference.removeprefix(BEST))
     else:
-        recipe = find_recipe(reference)
+        recipe = _call(reference, find_recipe, reference)
     changes = parse_assignments(assignments)
     if data is not None:
         changes["data.dataset"] = data
     return recipe.with_(changes)
+
+
+def _call(reference: str, function: Callable[..., Any], *arguments: Any) -> Any:
+    """What a person's function returns; a mistake in it is one sentence too."""
+    try:
+        return function(*arguments)
+    except InterplayError:
+        raise
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = "".join(f"{part}: " for part in (reference, ".".join(map(str, first["loc"]))) if part)
+        raise InterplayError(place + first["msg"].removeprefix("Value error, ")) from error
+    except Exception as error:
+        reason = (str(error).splitlines() or [""])[0]
+        raise InterplayError(f"{reference} raised {type(error).__name__}: {reason}") from error
 
 
 def _run(ctx: click.Context, study: Callable[..., Any], execution: dict[str, Any]) -> None:
@@ -206,7 +222,7 @@ def search(
 ) -> None:
     """Search SPACE around RECIPE. SPACE is digits.demo, or a function of your own file (mine.py:space)."""
     recipe = _recipe(ctx, reference, assignments, data)
-    function = find_function(space, package="search_spaces")
+    function = find_space(space)
     from interplay.studies import run_search
 
     options: dict[str, Any] = {"trials": trials, "space_name": space, "sampler": sampler, "seed": seed}
@@ -239,11 +255,17 @@ def ablate(
     _run(ctx, lambda **common: run_ablation(recipe, rows, name=name, seeds=range(seeds), **common), execution)
 
 
+def find_space(reference: str) -> Callable[[Any], Any]:
+    """The search space that `reference` names."""
+    function = find_function(reference, package="search_spaces")
+    return lambda trial: _call(reference, function, trial)
+
+
 def find_ablation(reference: str) -> Any:
     """The ablation that `reference` names."""
     from interplay.study.ablation import Ablation
 
-    found = find_function(reference, package="search_spaces.ablations")()
+    found = _call(reference, find_function(reference, package="search_spaces.ablations"))
     if not isinstance(found, Ablation):
         raise InterplayError(f"{reference} returned {type(found).__name__}, not an Ablation")
     return found
@@ -281,12 +303,12 @@ def check(
     recipe = _recipe(ctx, reference, assignments, data)
     from interplay.checks import check_ablation, check_recipe, check_space
 
-    for line in check_recipe(recipe, ctx.obj["root"]):
-        click.echo(line)
+    lines = check_recipe(recipe, ctx.obj["root"])
     if space is not None:
-        click.echo(check_space(recipe, find_function(space, package="search_spaces"), space))
+        lines.append(check_space(recipe, find_space(space), space))
     if ablation is not None:
-        click.echo(check_ablation(recipe, find_ablation(ablation)))
+        lines.append(check_ablation(recipe, find_ablation(ablation)))
+    click.echo("\n".join(lines))
 
 
 @main.command()

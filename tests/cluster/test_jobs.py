@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -34,6 +36,8 @@ def cluster() -> Iterator[dict[str, str]]:
     gcs, dashboard, client = free_port(), free_port(), free_port()
     environment = {k: v for k, v in os.environ.items() if k not in ("RAY_ADDRESS", "PYTHONPATH")}
     environment |= {"RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0"}
+    # what Ray notes of its last cluster must not reach others on this machine; sockets need a short path
+    environment["RAY_TMPDIR"] = temporary = tempfile.mkdtemp(prefix="ray", dir="/tmp")
     environment["PATH"] = f"{BIN}{os.pathsep}{environment['PATH']}"  # as on a head with its environment activated
     command = [str(BIN / "ray"), "start", "--head", "--block", "--node-ip-address=127.0.0.1", f"--port={gcs}"]
     command += ["--dashboard-host=127.0.0.1", f"--dashboard-port={dashboard}", f"--ray-client-server-port={client}"]
@@ -55,6 +59,7 @@ def cluster() -> Iterator[dict[str, str]]:
     finally:
         os.killpg(head.pid, signal.SIGKILL)
         head.wait()
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def search(name: str, storage: Path) -> list[str]:

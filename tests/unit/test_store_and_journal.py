@@ -124,7 +124,9 @@ def test_a_result_is_whole_or_not_there(tmp_path: Path, tiny: Recipe) -> None:
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"fingerprint": "f"}', '{"other": 1}', "null", "\ufeff{}"])
 def test_a_damaged_result_is_one_sentence(tmp_path: Path, text: str) -> None:
     (tmp_path / "result.json").write_text(text)
-    with pytest.raises(InterplayError, match=r"result\.json is damaged .*; remove it to train the cell again") as info:
+    with pytest.raises(
+        InterplayError, match=r"result\.json is damaged .*; remove it to train the cell again"
+    ) as info:
         read_result(tmp_path)
     assert "\n" not in str(info.value)
 

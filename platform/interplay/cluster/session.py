@@ -36,8 +36,10 @@ def session(verbose: bool = False) -> Iterator[Session]:
         if os.environ.get("RAY_ADDRESS"):
             ray.init(address="auto", log_to_driver=verbose, logging_level=level)
         else:
-            # the dashboard must run: without it Tune never gets a stopped trial's resources back
+            # local: by itself Ray looks for the last cluster of this machine, and waits for ever for a dead one.
+            # The dashboard must run: without it Tune never gets a stopped trial's resources back.
             ray.init(
+                address="local",
                 include_dashboard=True,
                 dashboard_host="127.0.0.1",
                 log_to_driver=verbose,

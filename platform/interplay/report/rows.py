@@ -67,9 +67,7 @@ def ablation_rows(definition: StudyDefinition, results: Results, metric: str = "
     table = []
     for row, difference, p in zip(definition.rows, differences, corrected, strict=True):
         missing = {
-            seed: _why_missing(results.get(cell))
-            for seed, cell in row.cells.items()
-            if seed not in values[row.label]
+            seed: _why_missing(results.get(cell)) for seed, cell in row.cells.items() if seed not in values[row.label]
         }
         same = row is not baseline and row.cells == baseline.cells
         verdict = "same as baseline" if same else _verdict(row.label, difference, p, missing)

@@ -52,7 +52,9 @@ def study_directory(root: Path, name: str) -> Path:
     """
     # a quote would end the string in MLflow's search for the study's run
     if not 0 < len(name) <= 100 or set(name) & set("/\\:*?\"'<>|") or name.startswith(".") or not name.isprintable():
-        raise InterplayError(f"a study cannot be called {name[:100]!r}; use up to 100 letters, digits, '.', '-' and '_'")
+        raise InterplayError(
+            f"a study cannot be called {name[:100]!r}; use up to 100 letters, digits, '.', '-' and '_'"
+        )
     return root / "studies" / name
 
 

@@ -122,6 +122,6 @@ def _steps(recipe: Recipe) -> bytes:
         value.backward()  # type: ignore[no-untyped-call]
         clip_gradients(recipe.optimiser, network)
         optimiser.step()
-        values.append(float(value))
+        values.append(value.item())
     weights = torch.cat([p.detach().flatten() for p in network.parameters()])
     return repr(values).encode() + weights.numpy().tobytes()
