@@ -11,6 +11,7 @@ Running it again trains nothing that is finished.
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from pathlib import Path
@@ -26,6 +27,7 @@ from interplay.tracking.store import CellStore
 
 def main(root: Path) -> int:
     started = time.monotonic()
+    os.environ.setdefault("MLFLOW_TRACKING_URI", f"sqlite:///{root / 'mlflow.db'}")  # one for both stores
     recipe = find_recipe("digits.deit_small_patch4")
     with session():
         say("1. A search of 16 trials: drop path, LayerScale, heads, augmentation policy (inline executor)")

@@ -54,6 +54,6 @@ def deit_small_patch4() -> Recipe:
         ),
         loss=CrossEntropy(smoothing=0.1),
         optimiser=AdamW(lr=6e-3, weight_decay=0.05, betas=(0.9, 0.99), clip_grad=1.0),
-        schedule=Cosine(epochs=20, warmup_epochs=2, warmup_lr=1e-4, min_lr=1e-5, per="step"),
-        evaluation=Evaluation(crop_ratio=1.0, every=5),
+        schedule=Cosine(epochs=18, warmup_epochs=2, warmup_lr=1e-4, min_lr=1e-5, per="step"),
+        evaluation=Evaluation(crop_ratio=1.0, every=6),
     )

@@ -74,7 +74,6 @@ def main() -> None:
         with session():
             study(cells[:2], root / "warm", Execution("inline"))  # file caches, as on a cluster in use
             inline_wall, inline_first, inline_top1 = study(cells, root / "inline", Execution("inline"))
-            one_wall, _, _ = study(cells, root / "one", Execution("inline", concurrency=1))
             train_wall, train_first, train_top1 = study(few, root / "train", Execution("train", concurrency=1))
         bare_wall, bare_top1 = plain_loops(cells)
         few_wall, _ = plain_loops(few)
@@ -86,7 +85,6 @@ def main() -> None:
     print(f"torch {torch.__version__}, code {code_revision()}, every cell's test top-1 equal in all executors\n")
     print(f"{'':44}{'wall s':>8}{'ratio to plain loops':>22}")
     print(f"{'plain loops, one process':44}{bare_wall:8.1f}{1.0:22.2f}")
-    print(f"{'inline, one at a time':44}{one_wall:8.1f}{one_wall / bare_wall:22.2f}")
     print(f"{'inline, two at a time':44}{inline_wall:8.1f}{inline_wall / bare_wall:22.2f}")
     label = f"train, one at a time ({len(few)} cells)"
     print(f"{label:44}{train_wall:8.1f}{train_wall / few_wall:22.2f}")
