@@ -102,8 +102,12 @@ def test_diverged_cells_are_results(ray_session: Session, cell: Recipe, tmp_path
 
 
 def test_a_failing_cell_does_not_end_the_study(ray_session: Session, cell: Recipe, tmp_path: Path) -> None:
-    # a model that cannot be given these images fails in the trial, not before
-    broken = {"model": {"family": "timm", "name": "mixer_s16_224"}, "data.resolution": 16}
+    # an own model that fails when it is called: in the trial, not before
+    file = tmp_path / "broken.py"
+    file.write_text(
+        "import torch\n\n\ndef net(classes, image_size):\n    return torch.nn.Linear(image_size + 1, classes)\n"
+    )
+    broken = {"model": {"family": "own", "source": f"{file}:net"}}
     outcome = run_ablation(cell, Ablation("?", [Row("broken", broken)]), name="half", root=tmp_path, seeds=[0])
     assert not outcome.complete
     assert len(list(tmp_path.glob("cells/*/result.json"))) == 1

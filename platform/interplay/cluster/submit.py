@@ -18,6 +18,8 @@ from interplay.errors import InterplayError
 EXCLUDES = [".git", ".venv", "runs", "**/*.beton", "**/__pycache__", "*.egg-info", ".mypy_cache", ".ruff_cache"]
 """What never travels with a job, besides what .gitignore names."""
 
+AGENT_TIMEOUT_S = 60.0
+
 
 def runtime_environment(folder: Path, storage: Path | None) -> dict[str, Any]:
     """What a job needs: the folder's code, where results go, and which revision it is.
@@ -48,7 +50,7 @@ def submit_job(command: Sequence[str], *, address: str, storage: Path | None, wa
             f"no Ray cluster answers at {address} ({str(error).splitlines()[0]}); start one with ray start --head"
         ) from None
     entrypoint = shlex.join(["python", "-m", "interplay", *command])
-    job = client.submit_job(entrypoint=entrypoint, runtime_env=runtime_environment(Path.cwd(), storage))
+    job = _submit(client, entrypoint, runtime_environment(Path.cwd(), storage))
     click.echo(f"job {job}: {entrypoint}", err=True)
     if not wait:
         return True
@@ -63,3 +65,17 @@ def submit_job(command: Sequence[str], *, address: str, storage: Path | None, wa
         time.sleep(1.0)
     click.echo(f"job {job} {status.value.lower()}", err=True)
     return bool(status == JobStatus.SUCCEEDED)
+
+
+def _submit(client: JobSubmissionClient, entrypoint: str, environment: dict[str, Any]) -> str:
+    """The job's id. A cluster that has just started answers before it has an agent to run jobs: it is waited for."""
+    deadline = time.monotonic() + AGENT_TIMEOUT_S
+    while True:
+        try:
+            return str(client.submit_job(entrypoint=entrypoint, runtime_env=environment))
+        except RuntimeError as error:
+            if "No available agent" not in str(error):
+                raise InterplayError(f"the cluster refused the job: {str(error).splitlines()[0]}") from None
+            if time.monotonic() > deadline:
+                raise InterplayError("the cluster has no agent to run jobs; look at ray status on its head") from None
+        time.sleep(1.0)

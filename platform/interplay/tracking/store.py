@@ -15,7 +15,7 @@ from interplay.errors import InterplayError
 from interplay.recipe import Recipe, fingerprint, to_yaml
 
 FINISHED, DIVERGED, OUT_OF_MEMORY, FAILED = "finished", "diverged", "out_of_memory", "failed"
-"""How a cell can end. The first two are results and are kept; the others are tried again."""
+"""How a cell can end. The first two are results and are kept; the others leave none in the store."""
 
 
 @dataclass(frozen=True)
