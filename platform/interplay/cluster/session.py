@@ -21,9 +21,8 @@ os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")
 
 @dataclass(frozen=True)
 class Session:
-    """A connection to a cluster, and the revision of the code that uses it."""
+    """A connection to a cluster: the revision of the code that uses it."""
 
-    address: str
     code_revision: str
 
 
@@ -46,7 +45,7 @@ def session(verbose: bool = False) -> Iterator[Session]:
                 logging_level=level,
             )
     try:
-        yield Session(address=ray.get_runtime_context().gcs_address, code_revision=code_revision())
+        yield Session(code_revision=code_revision())
     finally:
         if not joined:
             ray.shutdown()
