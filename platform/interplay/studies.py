@@ -268,11 +268,10 @@ class _Run:
         if finished < total and self._alone(total):
             interrupted = not run_here(proposals, store, self.execution, **self._hooks(store, publisher))
         elif finished < total:
-            with session(self.verbose) as connected:
+            with session(self.verbose):
                 hooks = self._hooks(store, publisher)
                 scratch = study_directory(self.root, self.definition.name) / "tune"
-                revision = connected.code_revision
-                interrupted = not run_cells(proposals, store, self.execution, revision, scratch, **hooks)
+                interrupted = not run_cells(proposals, store, self.execution, scratch, **hooks)
         table = study_table(self.root, self.definition.name)
         complete = not interrupted and table.complete
         status = "KILLED" if interrupted else "FINISHED" if complete else "FAILED"

@@ -39,7 +39,6 @@ def study(cells: list[Cell], root: Path, execution: Execution) -> tuple[float, l
         ListedCells(cells),
         store,
         execution,
-        code_revision(),
         root / "tune",
         on_start=lambda cell: begun.update({cell.fingerprint: time.time()}),
     )

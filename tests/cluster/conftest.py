@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from interplay.cluster.session import Session, session
+from interplay.cluster.session import session
 
 ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="session")
-def ray_session() -> Iterator[Session]:
+def ray_session() -> Iterator[None]:
     os.environ["PYTHONPATH"] = f"{ROOT / 'platform'}{os.pathsep}{ROOT}"  # for the workers
-    with session() as connected:
-        yield connected
+    with session():
+        yield

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from interplay.cluster.session import Session
 from interplay.recipe import Recipe
 from interplay.studies import run_ablation, run_search, run_training
 from interplay.study.ablation import Ablation, Row
@@ -16,7 +15,7 @@ from interplay.study.execution import Execution
 from interplay.study.proposals import open_study
 from interplay.tracking.store import CellResult, CellStore
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300), pytest.mark.usefixtures("ray_session")]
 
 
 @pytest.fixture
@@ -40,7 +39,7 @@ def numbers(result: CellResult) -> dict[str, float]:
     return {k: v for k, v in result.metrics.items() if k.split("/")[0] in ("train", "val", "test")}
 
 
-def test_same_cell_same_numbers(ray_session: Session, cell: Recipe, tmp_path: Path) -> None:
+def test_same_cell_same_numbers(cell: Recipe, tmp_path: Path) -> None:
     here = train(cell, tmp_path / "here", Execution())
     again = train(cell, tmp_path / "again", Execution())
     ray_train = train(cell, tmp_path / "train", Execution("train"))
@@ -48,7 +47,7 @@ def test_same_cell_same_numbers(ray_session: Session, cell: Recipe, tmp_path: Pa
     assert ray_train.evidence["executor"] == "train"
 
 
-def test_two_workers_see_the_same_samples(ray_session: Session, cell: Recipe, tmp_path: Path) -> None:
+def test_two_workers_see_the_same_samples(cell: Recipe, tmp_path: Path) -> None:
     cell = cell.with_({"model.drop_path": 0.0})
     one = train(cell, tmp_path / "one", Execution())
     two = train(cell, tmp_path / "two", Execution("train", workers=2))
@@ -58,7 +57,7 @@ def test_two_workers_see_the_same_samples(ray_session: Session, cell: Recipe, tm
     assert two.metrics["train/loss"] == pytest.approx(one.metrics["train/loss"], rel=1e-3)
 
 
-def test_inline_in_tune_equals_here(ray_session: Session, cell: Recipe, tmp_path: Path) -> None:
+def test_inline_in_tune_equals_here(cell: Recipe, tmp_path: Path) -> None:
     ablation = Ablation("?", [Row("no policy", {"augment.policy": "none"})])
     outcome = run_ablation(cell, ablation, name="pair", root=tmp_path / "tune", seeds=[0, 1])
     assert outcome.complete
@@ -72,7 +71,7 @@ def space(trial: Any) -> dict[str, Any]:
     return {"model.drop_path": trial.suggest_float("model.drop_path", 0.0, 0.3)}
 
 
-def test_search_extends_and_shares_cells(ray_session: Session, cell: Recipe, tmp_path: Path) -> None:
+def test_search_extends_and_shares_cells(cell: Recipe, tmp_path: Path) -> None:
     def search(name: str, trials: int, execution: Execution | None = None) -> None:
         outcome = run_search(
             cell, space, name=name, root=tmp_path, trials=trials, space_name="here", execution=execution
@@ -93,7 +92,7 @@ def test_search_extends_and_shares_cells(ray_session: Session, cell: Recipe, tmp
     assert [t.value for t in first] == [t.value for t in second]
 
 
-def test_diverged_cells_are_results(ray_session: Session, cell: Recipe, tmp_path: Path) -> None:
+def test_diverged_cells_are_results(cell: Recipe, tmp_path: Path) -> None:
     ablation = Ablation("?", [Row("absurd rate", {"optimiser.lr": 1e12, "schedule.min_lr": 1e12})])
     outcome = run_ablation(cell, ablation, name="wild", root=tmp_path, seeds=[0])
     assert outcome.complete
@@ -101,7 +100,7 @@ def test_diverged_cells_are_results(ray_session: Session, cell: Recipe, tmp_path
     assert statuses == {"finished", "diverged"}
 
 
-def test_a_failing_cell_does_not_end_the_study(ray_session: Session, cell: Recipe, tmp_path: Path) -> None:
+def test_a_failing_cell_does_not_end_the_study(cell: Recipe, tmp_path: Path) -> None:
     # an own model that fails when it is called: in the trial, not before
     file = tmp_path / "broken.py"
     file.write_text(

@@ -33,7 +33,7 @@ def free_port() -> int:
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[dict[str, str]]:
     """A head of our own on free ports; the environment in which jobs are submitted to it."""
-    gcs, dashboard, client = free_port(), free_port(), free_port()
+    gcs, dashboard, client, agent = free_port(), free_port(), free_port(), free_port()
     environment = {k: v for k, v in os.environ.items() if k not in ("RAY_ADDRESS", "PYTHONPATH")}
     environment |= {"RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0"}
     # what Ray notes of its last cluster must not reach others on this machine; sockets need a short path
@@ -41,6 +41,8 @@ def cluster() -> Iterator[dict[str, str]]:
     environment["PATH"] = f"{BIN}{os.pathsep}{environment['PATH']}"  # as on a head with its environment activated
     command = [str(BIN / "ray"), "start", "--head", "--block", "--node-ip-address=127.0.0.1", f"--port={gcs}"]
     command += ["--dashboard-host=127.0.0.1", f"--dashboard-port={dashboard}", f"--ray-client-server-port={client}"]
+    # a second Ray on a machine finds the agent's default port taken, and runs on without an agent that takes jobs
+    command += [f"--dashboard-agent-listen-port={agent}"]
     head = subprocess.Popen(
         [*command, "--num-cpus=2", "--disable-usage-stats"], env=environment, start_new_session=True
     )

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import subprocess
+from functools import cache
 from pathlib import Path
 
 
+@cache
 def code_revision() -> str:
     """The git commit of this code, with `+dirty` if files differ from it; `$INTERPLAY_REVISION` inside a job."""
     if given := os.environ.get("INTERPLAY_REVISION"):

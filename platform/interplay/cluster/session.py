@@ -4,48 +4,68 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 import ray
-
-from interplay.cluster.revision import code_revision
 
 # Ray's client and nodes must agree on this; an explicit choice beats Ray's own, which differs between them.
 os.environ.setdefault("RAY_AUTH_MODE", "disabled")
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")
 
-
-@dataclass(frozen=True)
-class Session:
-    """A connection to a cluster: the revision of the code that uses it."""
-
-    code_revision: str
+ONE_MACHINE = {"RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0", "RAY_TRAIN_METRICS_ENABLED": "0"}
+"""What a cluster of one machine can do without: a process per Ray Train job that waits for a notice nobody
+sends, and metrics for a Grafana that is not there."""
 
 
 @contextmanager
-def session(verbose: bool = False) -> Iterator[Session]:
+def session(verbose: bool = False) -> Iterator[None]:
     """Connects to the cluster of `$RAY_ADDRESS` (set inside a submitted job) or starts one here, for this block."""
-    joined = ray.is_initialized()
-    if not joined:
-        level = logging.INFO if verbose else logging.ERROR
+    if ray.is_initialized():
+        yield
+        return
+    level = logging.INFO if verbose else logging.ERROR
+    try:
         if os.environ.get("RAY_ADDRESS"):
             ray.init(address="auto", log_to_driver=verbose, logging_level=level)
+            yield
         else:
-            # local: by itself Ray looks for the last cluster of this machine, and waits for ever for a dead one.
-            # The dashboard must run: without it Tune never gets a stopped trial's resources back.
-            ray.init(
-                address="local",
-                include_dashboard=True,
-                dashboard_host="127.0.0.1",
-                log_to_driver=verbose,
-                logging_level=level,
-            )
-    try:
-        yield Session(code_revision=code_revision())
+            # The dashboard must run: without it Tune never gets a stopped trial's resources back, and Ray Train
+            # waits 12 seconds at the end of each job. Ray's processes are told where it is: by themselves they
+            # ask the last cluster of this machine, which may be dead.
+            port = _free_port()
+            with _variables({**ONE_MACHINE, "RAY_API_SERVER_ADDRESS": f"http://127.0.0.1:{port}"}):
+                ray.init(
+                    address="local",  # likewise
+                    include_dashboard=True,
+                    dashboard_host="127.0.0.1",
+                    dashboard_port=port,
+                    log_to_driver=verbose,
+                    logging_level=level,
+                )
+                yield
     finally:
-        if not joined:
-            ray.shutdown()
+        ray.shutdown()
+
+
+def _free_port() -> int:
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return int(s.getsockname()[1])
+
+
+@contextmanager
+def _variables(values: dict[str, str]) -> Iterator[None]:
+    """Environment variables for this block, which processes started in it inherit."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from interplay.atomic import write_text
 from interplay.errors import InterplayError
 
 SPLITS = ("train", "val", "test")
@@ -44,10 +44,7 @@ def manifest_path(beton: Path) -> Path:
 
 def write_manifest(beton: Path, manifest: Manifest) -> None:
     """Writes the manifest beside `beton`, atomically."""
-    path = manifest_path(beton)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(json.dumps(asdict(manifest), indent=1, ensure_ascii=False), encoding="utf-8")
-    temporary.replace(path)
+    write_text(manifest_path(beton), json.dumps(asdict(manifest), indent=1, ensure_ascii=False))
 
 
 def read_manifest(beton: Path) -> Manifest:

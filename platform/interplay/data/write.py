@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from interplay.atomic import replacing
 from interplay.counter_rng import uniform
 from interplay.data import ffcv_engine as engine
 from interplay.data.decode import why_unreadable
@@ -75,25 +76,17 @@ def write_beton(
     """
     _check_labels(source)
     split = carve(source.labels[:, 0], source.split, val=val, test=test, seed=seed)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            mean, std = _write(file, source, split, progress)
-            file.flush()
-            os.fsync(file.fileno())
-        manifest = Manifest(
-            source=source.name,
-            classes=source.classes,
-            counts={name: int((split == i).sum()) for i, name in enumerate(SPLITS)},
-            mean=mean,
-            std=std,
-            bytes=temporary.stat().st_size,
-            digest=sha256(temporary),
-        )
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replacing(path) as file:
+        mean, std = _write(file, source, split, progress)
+    manifest = Manifest(
+        source=source.name,
+        classes=source.classes,
+        counts={name: int((split == i).sum()) for i, name in enumerate(SPLITS)},
+        mean=mean,
+        std=std,
+        bytes=path.stat().st_size,
+        digest=sha256(path),
+    )
     write_manifest(path, manifest)
     return manifest
 

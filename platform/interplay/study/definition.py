@@ -9,10 +9,10 @@ from typing import Any
 
 import yaml
 
+from interplay.atomic import write_text
 from interplay.errors import InterplayError, closest
 from interplay.recipe import Recipe, difference
 from interplay.recipe.changes import validate
-from interplay.tracking.store import write_atomically
 
 SEARCH, ABLATION = "search", "ablation"
 
@@ -68,9 +68,7 @@ def write_definition(root: Path, definition: StudyDefinition) -> None:
     if (directory / "study.yaml").is_file():
         _check_same(read_definition(root, definition.name), definition)
     directory.mkdir(parents=True, exist_ok=True)
-    write_atomically(
-        directory / "study.yaml", yaml.safe_dump(asdict(definition), sort_keys=False, allow_unicode=True)
-    )
+    write_text(directory / "study.yaml", yaml.safe_dump(asdict(definition), sort_keys=False, allow_unicode=True))
 
 
 def read_definition(root: Path, name: str) -> StudyDefinition:

@@ -72,9 +72,7 @@ class Execution:
         return self.executor
 
 
-def make_job(
-    cell: Cell, store: CellStore, execution: Execution, executor: Literal["inline", "train"], revision: str
-) -> Job:
+def make_job(cell: Cell, store: CellStore, execution: Execution, executor: Literal["inline", "train"]) -> Job:
     """The cell as plain data for a worker; its directory and resolved recipe are written."""
     return Job(
         fingerprint=cell.fingerprint,
@@ -85,7 +83,7 @@ def make_job(
         workers=execution.workers,
         threads=execution.threads,
         gpus=execution.gpus,
-        code_revision=revision,
+        code_revision=code_revision(),
         checkpoint_every_s=execution.checkpoint_every_s,
     )
 
@@ -98,7 +96,7 @@ def run_here(
         message = ""
         on_start(cell)
         try:
-            train_cell(make_job(cell, store, execution, "inline", code_revision()), "cpu")
+            train_cell(make_job(cell, store, execution, "inline"), "cpu")
         except KeyboardInterrupt:
             return False
         except Exception as error:

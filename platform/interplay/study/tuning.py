@@ -35,7 +35,6 @@ def run_cells(
     proposals: Proposals,
     store: CellStore,
     execution: Execution,
-    code_revision: str,
     scratch: Path,
     *,
     on_start: OnStart = lambda cell: None,
@@ -53,7 +52,7 @@ def run_cells(
     concurrency = execution.concurrency or _room(execution, executor)
 
     def job(cell: Cell) -> dict[str, Any]:
-        return make_job(cell, store, execution, executor, code_revision).plain()
+        return make_job(cell, store, execution, executor).plain()
 
     searcher = _CellSearcher(proposals, job, on_start, on_end)
     if executor == "inline":

@@ -30,8 +30,9 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_CONFIGURE_LOGGING", "false")  # the command line decides what is printed
 os.environ.setdefault("MLFLOW_ENABLE_ASYNC_LOGGING", "false")
 
+from interplay.atomic import write_text
 from interplay.tracking.journal import Record, read
-from interplay.tracking.store import FINISHED, CellStore, write_atomically
+from interplay.tracking.store import FINISHED, CellStore
 
 _BATCH = 1000  # MLflow's limit for one call
 _VALUE = 6000  # and for a parameter's length
@@ -199,7 +200,7 @@ class StudyRun:
 
     def _write_state(self) -> None:
         self._state.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(self._state, json.dumps({k: vars(v) for k, v in self._sent.items()}))
+        write_text(self._state, json.dumps({k: vars(v) for k, v in self._sent.items()}))
 
 
 def _text(value: Any) -> str:

@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from interplay.atomic import write_text
 from interplay.data.manifest import read_manifest
 from interplay.errors import InterplayError
 from interplay.recipe import Recipe, fingerprint, to_yaml
@@ -74,7 +75,7 @@ class CellStore:
         directory.mkdir(parents=True, exist_ok=True)
         recipe = directory / "recipe.yaml"
         if not recipe.exists():
-            write_atomically(recipe, to_yaml(cell.recipe))
+            write_text(recipe, to_yaml(cell.recipe))
         return directory
 
     def result(self, fingerprint: str) -> CellResult | None:
@@ -100,17 +101,7 @@ def read_result(directory: Path) -> CellResult | None:
 
 def write_result(directory: Path, result: CellResult) -> None:
     """Writes `result.json`, atomically: it exists if and only if the cell is finished."""
-    write_atomically(directory / "result.json", json.dumps(vars(result), indent=1))
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Writes beside `path`, flushes to the disk, renames."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with temporary.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    write_text(directory / "result.json", json.dumps(vars(result), indent=1))
 
 
 def default_root() -> Path:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from interplay.atomic import replacing
 from interplay.errors import InterplayError
 
 State = dict[str, Any]
@@ -20,14 +20,9 @@ Report = Callable[[dict[str, float], Callable[[], State]], None]
 
 
 def save(state: State, path: Path) -> None:
-    """Writes `state` beside `path`, flushes it to the disk, then renames: `path` is never half written."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(f".{os.getpid()}.tmp")
-    with temporary.open("wb") as file:
+    """Writes `state` to `path`, which is never half written."""
+    with replacing(path) as file:
         torch.save(state, file)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
 
 
 def load(path: Path, device: torch.device | str = "cpu") -> State:
