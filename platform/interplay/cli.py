@@ -6,6 +6,7 @@ import logging
 import sys
 import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -62,12 +63,12 @@ def main(ctx: click.Context, verbose: bool, storage: Path | None) -> None:
             logging.getLogger(noisy).setLevel(logging.ERROR)
 
 
-def _recipe_options(command: Command) -> Command:
+def _recipe_options(command: Command, required: bool = True) -> Command:
     """Arguments of every command that takes a recipe."""
     for option in (
         click.option("--data", help="Data set: digits, or the path of a .beton. Short for -s data.dataset=..."),
         click.option("-s", "--set", "assignments", multiple=True, metavar="PATH=VALUE", help="Change the recipe."),
-        click.argument("reference", metavar="RECIPE"),
+        click.argument("reference", metavar="RECIPE", required=required),
     ):
         command = option(command)
     return command
@@ -287,19 +288,26 @@ def evaluate(ctx: click.Context, checkpoint: Path, data: str, split: str, crop_r
 
 
 @main.command()
-@_recipe_options
+@partial(_recipe_options, required=False)
 @click.option("--space", help="Also check a search space.")
 @click.option("--ablation", help="Also check an ablation.")
+@click.option("--models", is_flag=True, help="Instead: count every architecture of the thesis and its variants.")
 @click.pass_context
 def check(
     ctx: click.Context,
-    reference: str,
+    reference: str | None,
     assignments: tuple[str, ...],
     data: str | None,
     space: str | None,
     ablation: str | None,
+    models: bool,
 ) -> None:
     """Say what RECIPE needs, and refuse what cannot work, without training anything."""
+    if models:
+        _check_models()
+        return
+    if reference is None:
+        raise click.UsageError("name a RECIPE, or give --models")
     recipe = _recipe(ctx, reference, assignments, data)
     from interplay.checks import check_ablation, check_recipe, check_space
 
@@ -309,6 +317,16 @@ def check(
     if ablation is not None:
         lines.append(check_ablation(recipe, find_ablation(ablation)))
     click.echo("\n".join(lines))
+
+
+def _check_models() -> None:
+    from interplay.models.counts import published
+    from interplay.report.architectures import architectures_table
+    from interplay.report.draw import to_text
+
+    with click.progressbar(length=len(published()), label="models", file=sys.stderr) as bar:
+        table = architectures_table(bar.update)
+    click.echo(to_text(table))
 
 
 @main.command()

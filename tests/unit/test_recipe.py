@@ -2,25 +2,37 @@
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from pydantic import BaseModel, ValidationError
 
 from interplay.errors import InterplayError
 from interplay.recipe import (
+    RESULTS_VERSION,
     AdamW,
     Augment,
     BinaryCrossEntropy,
+    ClassAttention,
+    ClassMlp,
     Cosine,
     Evaluation,
+    Fixup,
     Lamb,
     LayerScale,
+    PatchConvNet,
+    PooledConvNet,
     RandAugment,
     Recipe,
     ResizeOnly,
+    ResMLP,
+    ScalarScale,
+    TFixup,
     ThreeAugment,
     TimmModel,
     ViT,
@@ -35,9 +47,12 @@ from interplay.recipe import (
     record_of,
     to_yaml,
 )
+from interplay.recipe.changes import _members
 from interplay.recipe.find import names
+from interplay.recipe.part import Part
 
 DIGEST = "d" * 64
+DEFAULTS = Path(__file__).with_name("recipe_defaults.yaml")
 
 KINDS = {
     "defaults": Recipe(),
@@ -51,6 +66,10 @@ KINDS = {
         evaluation=Evaluation(crop_ratio=1.0, resolution=224),
     ),
     "timm": Recipe(model=TimmModel(name="resnet18"), augment=Augment(policy=RandAugment(magnitude=7.0))),
+    "cait": Recipe(model=ViT(pool=ClassAttention(), scale=ScalarScale(init=0.1))),
+    "resmlp": Recipe(model=ResMLP(pool=ClassMlp(), scale=Fixup())),
+    "patchconvnet": Recipe(model=PatchConvNet(scale=TFixup())),
+    "pooled": Recipe(model=PooledConvNet()),
 }
 
 any_kind = pytest.mark.parametrize("recipe", KINDS.values(), ids=KINDS.keys())
@@ -217,7 +236,7 @@ def test_yaml_brings_the_same_recipe_back(recipe: Recipe) -> None:
 
 def test_the_fingerprint_is_stable() -> None:
     """These values name stored cells: a change orphans every cell that was trained before it."""
-    assert fingerprint(Recipe(), DIGEST) == "fda3cfd4aaf8daee"
+    assert fingerprint(Recipe(), DIGEST) == "e23f1da0a8496f58"
 
 
 @pytest.mark.parametrize("changes", [{"name": "other"}, {"data.dataset": "/elsewhere/digits.beton"}])
@@ -232,6 +251,12 @@ def test_the_fingerprint_is_of_the_resolved_recipe() -> None:
     )
 
 
+def test_a_parts_own_default_is_not_its_parents() -> None:
+    """ResMLP's LayerScale starts at 0.1, LayerScale's own default is 1e-4: both are said."""
+    other = Recipe(model=ResMLP(scale=LayerScale()))
+    assert fingerprint(other, DIGEST) != fingerprint(Recipe(model=ResMLP()), DIGEST)
+
+
 def test_the_fingerprint_depends_on_the_dataset() -> None:
     assert fingerprint(Recipe(), DIGEST) != fingerprint(Recipe(), "e" * 64)
 
@@ -242,7 +267,23 @@ OTHER: dict[str, dict[str, Any]] = {  # another value for each leaf that is no p
     "model.patch_size": {"model.patch_size": 8},
     "model.heads": {"model.heads": 4},
     "model.qkv_bias": {"model.qkv_bias": False},
-    "model.pool": {"model.pool": "average"},
+    "model.options": {"model.options": {"base_width": 8}},
+    "model.talking_heads": {"model.talking_heads": True},
+    "model.norm_position": {"model.norm_position": "post"},
+    "model.second_token": {"model.second_token": "distillation"},
+    "model.fusion": {"model.fusion": "first", "model.second_token": "class"},
+    "model.pool.kind": {"model.pool": "average"},
+    "model.pool.token_in_keys": {"model.pool.token_in_keys": False},
+    "model.pool.scaled": {"model.pool.scaled": False},
+    "model.pool.tokens": {"model.pool.tokens": "per_class"},
+    "model.pool.heads": {"model.pool.heads": 2},
+    "model.communication": {"model.communication": "mlp"},
+    "model.norm": {"model.norm": "layer_norm"},
+    "model.activation": {"model.activation": "relu"},
+    "model.stem": {"model.stem": "linear"},
+    "model.trunk": {"model.trunk": "resnet18"},
+    "model.pool.at": {"model.pool.at": 3},
+    "model.scale.spread": {"model.scale": {"kind": "layer_scale", "spread": "uniform"}},
     "model.position": {"model.position": "patches"},
     "model.drop_path": {"model.drop_path": 0.1},
     "model.drop_path_rule": {"model.drop_path_rule": "uniform"},
@@ -278,6 +319,35 @@ def test_the_fingerprint_changes_with_every_other_leaf(path: str) -> None:
     changed = recipe.with_(changes)
     assert path in {*difference(recipe, changed), path if path.startswith("seeds.") else ""}
     assert fingerprint(changed, DIGEST) != fingerprint(recipe, DIGEST)
+
+
+def _defaults() -> dict[str, Any]:
+    """Part.field -> default, over all parts a recipe can have."""
+
+    def walk(part: type[Part]) -> Iterator[tuple[str, Any]]:
+        for name, field in part.model_fields.items():
+            default = field.get_default(call_default_factory=True)
+            plain = default.model_dump(mode="json") if isinstance(default, Part) else default
+            yield f"{part.__name__}.{name}", None if field.is_required() else json.loads(json.dumps(plain))
+            for member in _members(field.annotation):
+                yield from walk(member)
+
+    return dict(sorted(walk(Recipe)))
+
+
+def test_a_default_changes_only_with_the_version() -> None:
+    """Fields at their default are not in the fingerprint, so another default would be another result.
+
+    New fields are added to the file, with a default that does what was done before:
+    `python -c "from tests.unit.test_recipe import *; write_defaults()"`. For a changed one, raise RESULTS_VERSION.
+    """
+    known = yaml.safe_load(DEFAULTS.read_text())
+    assert known["results_version"] == RESULTS_VERSION
+    assert known["defaults"] == _defaults()
+
+
+def write_defaults() -> None:
+    DEFAULTS.write_text(yaml.safe_dump({"results_version": RESULTS_VERSION, "defaults": _defaults()}))
 
 
 # -------------------------------------------------------------------------------------------- finding

@@ -175,8 +175,9 @@ def test_weight_decay_skips_vectors_and_positions(tiny: Recipe) -> None:
     decayed, kept = parameter_groups(model, 0.05)
     assert (decayed["weight_decay"], kept["weight_decay"]) == (0.05, 0.0)
     vectors = {name for name, parameter in model.named_parameters() if parameter.ndim == 1}
-    assert {"blocks.0.ls1.gamma", "head.bias", "norm.weight"} <= vectors
-    assert names_in(kept, model) == vectors | {"pos_embed", "cls_token"}
+    assert {"blocks.0.attn.scale.gamma", "head.bias", "neck.weight"} <= vectors
+    places = {"stem.position.pos_embed", "blocks.tokens.pos_embed", "blocks.tokens.token"}
+    assert names_in(kept, model) == vectors | places
     assert names_in(decayed, model) | names_in(kept, model) == {name for name, _ in model.named_parameters()}
     assert not names_in(decayed, model) & names_in(kept, model)
 
@@ -193,7 +194,7 @@ def test_models_may_name_a_pattern(tiny: Recipe) -> None:
     model = build(tiny.model, classes=5, image_size=16)
     model.no_weight_decay = lambda: {"blocks.1.*"}  # as timm's XCiT does
     decayed = names_in(parameter_groups(model, 0.05)[0], model)
-    assert "blocks.0.attn.qkv.weight" in decayed
+    assert "blocks.0.attn.mix.qkv.weight" in decayed
     assert not [name for name in decayed if name.startswith("blocks.1.")]
 
 

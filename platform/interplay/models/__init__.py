@@ -8,12 +8,15 @@ import torch
 from torch import nn
 
 from interplay.counter_rng import torch_seed
-from interplay.errors import InterplayError, closest
-from interplay.models.vit import VisionTransformer
+from interplay.errors import InterplayError
+from interplay.models.backbone import Backbone
+from interplay.models.patchconvnet import patchconvnet
+from interplay.models.resmlp import resmlp
+from interplay.models.vit import vit
+from interplay.recipe.architecture import Model, OwnModel, PatchConvNet, PooledConvNet, ResMLP, ViT
 from interplay.recipe.find import load_file
-from interplay.recipe.tree import Model, OwnModel, TimmModel
 
-__all__ = ["VisionTransformer", "build", "parameter_count"]
+__all__ = ["Backbone", "build", "parameter_count", "register_with_timm"]
 
 
 def build(model: Model, *, classes: int, image_size: int, seed: int = 0) -> nn.Module:
@@ -30,11 +33,21 @@ def build(model: Model, *, classes: int, image_size: int, seed: int = 0) -> nn.M
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(torch_seed("init", seed, epoch=0))
-        if isinstance(model, TimmModel):
-            return _from_timm(model, classes, image_size)
+        if isinstance(model, ViT):
+            return vit(model, classes=classes, image_size=image_size)
+        if isinstance(model, ResMLP):
+            return resmlp(model, classes=classes, image_size=image_size)
+        if isinstance(model, PatchConvNet):
+            return patchconvnet(model, classes=classes, image_size=image_size)
+        if isinstance(model, PooledConvNet):
+            from interplay.models.pooled import pooled  # timm takes three seconds, only its models need it
+
+            return pooled(model, classes=classes, image_size=image_size)
         if isinstance(model, OwnModel):
             return _own(model, classes, image_size)
-        return VisionTransformer(model, classes, image_size)
+        from interplay.models.timm_bridge import from_timm
+
+        return from_timm(model, classes=classes, image_size=image_size)
 
 
 def parameter_count(model: nn.Module) -> int:
@@ -42,17 +55,11 @@ def parameter_count(model: nn.Module) -> int:
     return sum(p.numel() for p in model.parameters() if p.requires_grad)
 
 
-def _from_timm(model: TimmModel, classes: int, image_size: int) -> nn.Module:
-    import timm  # three seconds, needed by these models alone
+def register_with_timm() -> list[str]:
+    """Makes `timm.create_model("interplay_deit_s")` and the like work; see `interplay.models.registration`."""
+    from interplay.models.registration import register_with_timm as register  # imports timm
 
-    if not timm.is_model(model.name):
-        raise InterplayError(f"timm has no model {model.name!r}{closest(model.name, timm.list_models()) or ''}")
-    config = timm.get_pretrained_cfg(model.name)
-    fixed = {"img_size": image_size} if config is not None and config.fixed_input_size else {}
-    built: nn.Module = timm.create_model(
-        model.name, pretrained=False, num_classes=classes, drop_path_rate=model.drop_path, **fixed
-    )
-    return built
+    return register()
 
 
 def _own(model: OwnModel, classes: int, image_size: int) -> nn.Module:

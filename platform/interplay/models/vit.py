@@ -1,96 +1,166 @@
-"""The vision transformer of DeiT and DeiT III (thesis S3.1, S6.2).
+"""Vision transformers: DeiT (thesis S3.1), CaiT (S3.5, S3.6), DeiT III (S6.2), and what lies between."""
 
-Parameters have timm's names and shapes, so a timm `deit_*` or `deit3_*` state dict loads as it is.
-"""
-
-# B batch, C channels, H W image sides, N tokens, D width
 from __future__ import annotations
 
-import torch
-from torch import Tensor, nn
+from functools import partial
 
-from interplay.models.parts import Attention, Block, DropPath, LayerScale, Mlp, PatchEmbed, drop_path_rates
-from interplay.recipe.tree import LayerScale as LayerScaleRecipe
-from interplay.recipe.tree import Scale, ViT
+from torch import nn
+
+from interplay.models.backbone import Backbone, Blocks, Names
+from interplay.models.compose import initialise, make_scale, residual
+from interplay.models.parts.attention import Attention, TalkingHeads, TokenAttention
+from interplay.models.parts.drop_path import drop_path_rates
+from interplay.models.parts.head import LinearHead, TwoHeads
+from interplay.models.parts.mlp import Mlp
+from interplay.models.parts.patch_embed import PatchEmbed
+from interplay.models.parts.residual import Parallel, Residual
+from interplay.models.parts.tokens import (
+    FirstTokens,
+    JoinTokens,
+    Mean,
+    PositionEmbedding,
+    TokenLayer,
+    TokenResidual,
+    TokenStage,
+)
+from interplay.recipe.architecture import AveragePool, ClassAttention, ClassToken, NoScale, ViT
 
 NORM_EPS = 1e-6
 
 
-class VisionTransformer(nn.Module):
-    """[B, C, H, W] images of side `image_size` -> [B, classes] logits."""
-
-    def __init__(self, recipe: ViT, classes: int, image_size: int, channels: int = 3) -> None:
-        super().__init__()
-        width, patches = recipe.width, (image_size // recipe.patch_size) ** 2
-        has_token = recipe.pool == "class_token"
-        self.tokens_have_position = recipe.position == "all_tokens"
-        self.patch_embed = PatchEmbed(width, recipe.patch_size, channels)
-        self.cls_token = nn.Parameter(torch.zeros(1, 1, width)) if has_token else None
-        positions = patches + int(has_token and self.tokens_have_position)
-        self.pos_embed = nn.Parameter(torch.zeros(1, positions, width))
-        self.pos_drop = nn.Dropout(recipe.dropout)
-        rates = drop_path_rates(recipe.drop_path, recipe.depth, recipe.drop_path_rule)
-        self.blocks = nn.Sequential(*(_block(recipe, rate) for rate in rates))
-        # timm normalises tokens before the class token is read, and after patches are averaged
-        self.norm = nn.LayerNorm(width, eps=NORM_EPS) if has_token else nn.Identity()
-        self.fc_norm = nn.Identity() if has_token else nn.LayerNorm(width, eps=NORM_EPS)
-        self.head = nn.Linear(width, classes)
-        self.init_std = recipe.init_std
-        self._initialise(recipe.init_std)
-
-    def _initialise(self, std: float) -> None:
-        for module in self.modules():
-            if isinstance(module, nn.Linear):
-                nn.init.trunc_normal_(module.weight, std=std)
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
-        nn.init.trunc_normal_(self.pos_embed, std=std)
-        if self.cls_token is not None:
-            nn.init.trunc_normal_(self.cls_token, std=std)
-
-    def extra_repr(self) -> str:
-        return f"init_std={self.init_std:g}, tokens_have_position={self.tokens_have_position}"
-
-    def no_weight_decay(self) -> set[str]:
-        """Parameters that weight decay skips besides the 1-D ones."""
-        return {"pos_embed", "cls_token"}
-
-    def forward_features(self, x_BCHW: Tensor) -> Tensor:
-        """[B, C, H, W] -> [B, N, D] tokens after the last block and norm."""
-        x_BND = self.patch_embed(x_BCHW)
-        if self.cls_token is None:
-            x_BND = x_BND + self.pos_embed
-        else:
-            token = self.cls_token.expand(x_BND.shape[0], -1, -1)
-            if self.tokens_have_position:
-                x_BND = torch.cat([token, x_BND], dim=1) + self.pos_embed
-            else:
-                x_BND = torch.cat([token, x_BND + self.pos_embed], dim=1)
-        out: Tensor = self.norm(self.blocks(self.pos_drop(x_BND)))
-        return out
-
-    def forward_head(self, x_BND: Tensor) -> Tensor:
-        """[B, N, D] tokens -> [B, classes] logits."""
-        pooled = x_BND.mean(dim=1) if self.cls_token is None else x_BND[:, 0]
-        out: Tensor = self.head(self.fc_norm(pooled))
-        return out
-
-    def forward(self, x_BCHW: Tensor) -> Tensor:
-        return self.forward_head(self.forward_features(x_BCHW))
-
-
-def _block(recipe: ViT, drop_path: float) -> Block:
-    width = recipe.width
-    return Block(
-        norm1=nn.LayerNorm(width, eps=NORM_EPS),
-        attn=Attention(width, recipe.heads, recipe.qkv_bias, recipe.dropout),
-        ls1=_scale(recipe.scale, width),
-        norm2=nn.LayerNorm(width, eps=NORM_EPS),
-        mlp=Mlp(width, recipe.mlp_ratio, recipe.dropout),
-        ls2=_scale(recipe.scale, width),
-        drop_path=DropPath(drop_path) if drop_path else nn.Identity(),
+def vit(recipe: ViT, *, classes: int, image_size: int, channels: int = 3) -> Backbone:
+    """The vision transformer that `recipe` describes, for images of side `image_size`."""
+    width, tokens = recipe.width, 1 if recipe.second_token == "none" else 2
+    norm = partial(nn.LayerNorm, width, eps=NORM_EPS)
+    grid = (image_size // recipe.patch_size,) * 2
+    stem = nn.Sequential()
+    stem.add_module("patch", PatchEmbed(width, recipe.patch_size, channels))
+    stem.add_module("position", PositionEmbedding(grid, width))
+    stem.add_module("drop", nn.Dropout(recipe.dropout))
+    # the neck's norm comes before a token is read, the pool's after patches are averaged, as in timm
+    neck, pool = _neck_and_pool(recipe, norm, tokens)
+    head = (
+        LinearHead(width, classes)
+        if tokens == 1
+        else TwoHeads(width, classes, recipe.fusion, trained_on=recipe.second_token)
     )
+    model = Backbone(
+        stem=stem,
+        blocks=_blocks(recipe, norm, tokens),
+        neck=neck,
+        pool=pool,
+        head=head,
+        width=width,
+        patch_size=recipe.patch_size,
+        image_size=image_size,
+        classes=classes,
+        init_std=recipe.init_std,
+        foreign_names=_foreign_names(recipe),
+    )
+    initialise(model, std=recipe.init_std, scale=recipe.scale, depth=recipe.depth)
+    return model
 
 
-def _scale(scale: Scale, width: int) -> nn.Module:
-    return LayerScale(width, scale.init) if isinstance(scale, LayerScaleRecipe) else nn.Identity()
+def _blocks(recipe: ViT, norm: partial[nn.LayerNorm], tokens: int) -> Blocks:
+    blocks: Blocks = {}
+    rates = drop_path_rates(recipe.drop_path, recipe.depth, recipe.drop_path_rule)
+    for i, rate in enumerate(rates):
+        if isinstance(recipe.pool, ClassToken) and recipe.pool.at == i:
+            with_position = recipe.position == "all_tokens"
+            blocks["tokens"] = JoinTokens(tokens, recipe.width, with_position=with_position)
+        blocks[str(i)] = _block(recipe, norm, rate)
+    return blocks
+
+
+def _block(recipe: ViT, norm: partial[nn.LayerNorm], drop_path: float) -> nn.Module:
+    attention = TalkingHeads if recipe.talking_heads else Attention
+
+    def branch(mix: nn.Module) -> Residual:
+        return residual(
+            mix,
+            norm,
+            width=recipe.width,
+            scale=recipe.scale,
+            position=recipe.norm_position,
+            drop_path=drop_path,
+        )
+
+    count, block = recipe.parallel, nn.Sequential()
+    attn = [branch(attention(recipe.width, recipe.heads, recipe.qkv_bias, recipe.dropout)) for _ in range(count)]
+    mlp = [branch(Mlp(recipe.width, recipe.mlp_ratio, recipe.dropout)) for _ in range(count)]
+    block.add_module("attn", attn[0] if count == 1 else Parallel(attn))
+    block.add_module("mlp", mlp[0] if count == 1 else Parallel(mlp))
+    return block
+
+
+def _neck_and_pool(recipe: ViT, norm: partial[nn.LayerNorm], tokens: int) -> tuple[nn.Module, nn.Module]:
+    last = norm if recipe.norm_position != "none" else nn.Identity
+    if isinstance(recipe.pool, AveragePool):
+        return nn.Identity(), nn.Sequential(Mean(), last())
+    if isinstance(recipe.pool, ClassToken):
+        return last(), FirstTokens(tokens)
+    layers = [_token_layer(recipe, recipe.pool, norm) for _ in range(recipe.pool.depth)]
+    return nn.Sequential(TokenStage(tokens, recipe.width, layers), last()), FirstTokens(tokens)
+
+
+def _token_layer(recipe: ViT, pool: ClassAttention, norm: partial[nn.LayerNorm]) -> TokenLayer:
+    scale = recipe.scale if pool.scaled else NoScale()
+    look = TokenResidual(
+        norm(),
+        TokenAttention(recipe.width, recipe.heads, recipe.qkv_bias),
+        make_scale(scale, recipe.width),
+        see_themselves=pool.token_in_keys,
+    )
+    return TokenLayer(look, residual(Mlp(recipe.width, recipe.mlp_ratio), norm, width=recipe.width, scale=scale))
+
+
+def _foreign_names(recipe: ViT) -> Names:
+    """timm's names of the parameters, and those of the authors' checkpoints."""
+    average, attends = isinstance(recipe.pool, AveragePool), isinstance(recipe.pool, ClassAttention)
+    tokens, norm = ("neck.0.token", "neck.1.") if attends else ("blocks.tokens.token", "neck.")
+    block = r"^(blocks\.\d+)\."
+    return [
+        (r"^patch_embed\.proj\.", "stem.patch.proj."),
+        (r"^pos_embed$", "stem.position.pos_embed"),
+        (r"^cls_token$", f"{tokens}@0"),
+        (r"^dist_token$", f"{tokens}@1"),
+        # class-attention layers
+        (r"^blocks_token_only\.(\d+)\.norm1\.", r"neck.0.layers.\1.look.norm."),
+        (r"^blocks_token_only\.(\d+)\.norm2\.", r"neck.0.layers.\1.mlp.norm."),
+        (r"^blocks_token_only\.(\d+)\.attn\.k\.(\w+)$", r"neck.0.layers.\1.look.mix.kv.\2@0"),
+        (r"^blocks_token_only\.(\d+)\.attn\.v\.(\w+)$", r"neck.0.layers.\1.look.mix.kv.\2@1"),
+        (r"^blocks_token_only\.(\d+)\.attn\.", r"neck.0.layers.\1.look.mix."),
+        (r"^blocks_token_only\.(\d+)\.mlp\.", r"neck.0.layers.\1.mlp.mix."),
+        (r"^blocks_token_only\.(\d+)\.gamma_1$", r"neck.0.layers.\1.look.scale.gamma"),
+        (r"^blocks_token_only\.(\d+)\.gamma_2$", r"neck.0.layers.\1.mlp.scale.gamma"),
+        # parallel blocks: timm's names, then the authors'
+        (rf"{block}attns\.(\d+)\.norm\.", r"\1.attn.branches.\2.norm."),
+        (rf"{block}attns\.(\d+)\.ls\.", r"\1.attn.branches.\2.scale."),
+        (rf"{block}attns\.(\d+)\.attn\.", r"\1.attn.branches.\2.mix."),
+        (rf"{block}ffns\.(\d+)\.norm\.", r"\1.mlp.branches.\2.norm."),
+        (rf"{block}ffns\.(\d+)\.ls\.", r"\1.mlp.branches.\2.scale."),
+        (rf"{block}ffns\.(\d+)\.mlp\.", r"\1.mlp.branches.\2.mix."),
+        (rf"{block}norm([12])1\.", r"\1.norm\2#1."),
+        (rf"{block}(attn|mlp)1\.", r"\1.\2#1."),
+        (rf"{block}gamma_([12])_1$", r"\1.gamma_\2#1"),
+        # blocks
+        (rf"{block}norm1(#1)?\.", r"\1.attn\2.norm."),
+        (rf"{block}norm2(#1)?\.", r"\1.mlp\2.norm."),
+        (rf"{block}(?:ls1\.gamma|gamma_1(#1)?)$", r"\1.attn\2.scale.gamma"),
+        (rf"{block}(?:ls2\.gamma|gamma_2(#1)?)$", r"\1.mlp\2.scale.gamma"),
+        (rf"{block}(attn|mlp)(#1)?\.(qkv|proj|fc)", r"\1.\2\3.mix.\4"),
+        (rf"{block}attn\.mix\.proj_l\.", r"\1.attn.mix.before."),
+        (rf"{block}attn\.mix\.proj_w\.", r"\1.attn.mix.after."),
+        *(_parallel_halves(block) if recipe.parallel > 1 else ()),
+        # the end
+        (r"^(?:fc_)?norm\.", "pool.1." if average else norm),
+        *(((r"^head\.", "head.first."), (r"^head_dist\.", "head.second.")) if recipe.second_token != "none" else ()),
+    ]
+
+
+def _parallel_halves(block: str) -> Names:
+    """The first of parallel branches has a sequential block's name, the second is marked `#1`."""
+    return [
+        (rf"{block}(attn|mlp)#1\.", r"\1.\2.branches.1."),
+        (rf"{block}(attn|mlp)\.(?!branches)", r"\1.\2.branches.0."),
+    ]

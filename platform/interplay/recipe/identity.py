@@ -4,20 +4,37 @@ from __future__ import annotations
 
 import hashlib
 import json
+from typing import Any
 
+from interplay.recipe.part import Part
 from interplay.recipe.tree import Recipe
 
-RESULTS_VERSION = 1
+RESULTS_VERSION = 2
 """Raised when numerics change on purpose; the golden curves tell when that happened."""
 
 
 def fingerprint(recipe: Recipe, dataset_digest: str) -> str:
     """16 hexadecimal digits: SHA-256 of the resolved recipe, the dataset's digest and `RESULTS_VERSION`.
 
-    The recipe's name and the paths of the data set and of an own model are left out: they do not change a
-    result, their content does.
+    What a part declares as `not_identity` is left out: names, and paths whose content is hashed. So are fields
+    at their default, so that a field added later, whose default does what was done before, orphans no cell. A
+    default is therefore never changed without raising `RESULTS_VERSION`; a test holds them all.
     """
-    tree = recipe.model_dump(mode="json", exclude={"name": True, "data": {"dataset"}, "model": {"source"}})
-    identity = {"recipe": tree, "dataset": dataset_digest, "results_version": RESULTS_VERSION}
+    identity = {"recipe": _tree(recipe), "dataset": dataset_digest, "results_version": RESULTS_VERSION}
     text = json.dumps(identity, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _tree(part: Part) -> dict[str, Any]:
+    plain = part.model_dump(mode="json")
+    found: dict[str, Any] = {}
+    for name, field in type(part).model_fields.items():
+        if name in part.not_identity:
+            continue
+        value, default = getattr(part, name), field.get_default(call_default_factory=True)
+        as_default = value == default
+        if isinstance(value, Part) and isinstance(default, Part):
+            as_default = _tree(value) == _tree(default)
+        if name in ("kind", "family") or not as_default:
+            found[name] = _tree(value) if isinstance(value, Part) else plain[name]
+    return found

@@ -7,135 +7,19 @@ wanted may be written as its name alone: `"augment.policy": "three_augment"`.
 
 from __future__ import annotations
 
-import hashlib
-from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import Field, model_validator
 
-
-def _no_switch(value: Any) -> Any:
-    """YAML reads `yes` and `on` as true, which Python would take for the number 1."""
-    if isinstance(value, bool):
-        raise PydanticCustomError("switch", "input should be a number, not true or false")
-    return value
-
-
-Real = Annotated[float, BeforeValidator(_no_switch)]
-Whole = Annotated[int, BeforeValidator(_no_switch)]
-Probability = Annotated[Real, Field(ge=0.0, le=1.0)]
-Rate = Annotated[Real, Field(ge=0.0, lt=1.0)]
-Positive = Annotated[Whole, Field(gt=0)]
-
-
-class Part(BaseModel):
-    """A node of the tree: frozen, no unknown fields, no NaN."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-def _kind_by_name(value: Any) -> Any:
-    return {"kind": value} if isinstance(value, str) else value
-
-
-ByName = BeforeValidator(_kind_by_name)
-
-
-# ---------------------------------------------------------------------------------------------- model
-class NoScale(Part):
-    """Residual branches are added as they are."""
-
-    kind: Literal["none"] = "none"
-
-
-class LayerScale(Part):
-    """Each residual branch is multiplied by a learned diagonal that starts at `init` (thesis S3.5.1)."""
-
-    kind: Literal["layer_scale"] = "layer_scale"
-    init: Real = Field(1e-4, gt=0.0)
-
-
-Scale = Annotated[NoScale | LayerScale, Field(discriminator="kind"), ByName]
-
-
-class ViT(Part):
-    """Vision transformer (DeiT, DeiT III).
-
-    `drop_path_rule`: `linear` grows from 0 at the first block to `drop_path` at the last (DeiT),
-    `uniform` uses `drop_path` in every block (CaiT, DeiT III). `position`: which tokens have a position
-    embedding, `all_tokens` (DeiT) or `patches` (DeiT III). `init_std`: of the truncated normal that linear
-    weights, the class token and position embeddings start from.
-    """
-
-    family: Literal["vit"] = "vit"
-    patch_size: Positive = 16
-    width: Positive = 384
-    depth: Positive = 12
-    heads: Positive = 6
-    mlp_ratio: Real = Field(4.0, gt=0.0)
-    qkv_bias: bool = True
-    pool: Literal["class_token", "average"] = "class_token"
-    position: Literal["all_tokens", "patches"] = "all_tokens"
-    scale: Scale = NoScale()
-    drop_path: Rate = 0.0
-    drop_path_rule: Literal["linear", "uniform"] = "linear"
-    dropout: Rate = 0.0
-    init_std: Real = Field(0.02, gt=0.0)
-
-    @model_validator(mode="after")
-    def _heads_divide_width(self) -> ViT:
-        if self.width % self.heads:
-            choices = ", ".join(str(h) for h in range(1, self.width + 1) if self.width % h == 0)
-            raise ValueError(
-                f"model.heads={self.heads} does not divide model.width={self.width}; use one of {choices}"
-            )
-        return self
-
-
-class TimmModel(Part):
-    """Any model timm can build, by its name. Weights are never downloaded."""
-
-    family: Literal["timm"] = "timm"
-    name: str
-    drop_path: Rate = 0.0
-
-
-class OwnModel(Part):
-    """Your own model: `source` is `file.py:function`, called with `classes` and `image_size`, gives a module.
-
-    `digest` is of the file's content and is filled in. It is what the fingerprint holds, not the path: an
-    edited file is another recipe, and a stored recipe is refused when its file has changed since.
-    """
-
-    family: Literal["own"] = "own"
-    source: str
-    digest: str = ""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _of_this_content(cls, tree: Any) -> Any:
-        source = tree.get("source") if isinstance(tree, dict) else None
-        if not isinstance(source, str):
-            return tree
-        path, colon, function = source.partition(":")
-        if not colon or not Path(path).is_file():
-            raise ValueError(f"model.source={source!r} must be file.py:function, of a file that exists")
-        digest = hashlib.sha256(Path(path).read_bytes()).hexdigest()[:16]
-        if tree.get("digest") not in (None, "", digest):
-            raise ValueError(
-                f"{path} has changed since this recipe was resolved; restore it, or start from the new one"
-            )
-        return {**tree, "source": f"{Path(path).resolve()}:{function}", "digest": digest}
-
-
-Model = Annotated[ViT | TimmModel | OwnModel, Field(discriminator="family")]
+from interplay.recipe.architecture import Model, ResMLP, ViT
+from interplay.recipe.part import ByName, Part, Positive, Probability, Rate, Real, Whole
 
 
 # ----------------------------------------------------------------------------------------------- data
 class Data(Part):
     """What is read. `batch_size` is global: it does not change with the number of workers."""
 
+    not_identity: ClassVar[frozenset[str]] = frozenset({"dataset"})
     dataset: str = "digits"
     resolution: Positive = 224
     batch_size: Positive = 1024
@@ -316,6 +200,7 @@ class Seeds(Part):
 class Recipe(Part):
     """One training job, complete. `name` is for people and is not part of the fingerprint."""
 
+    not_identity: ClassVar[frozenset[str]] = frozenset({"name"})
     name: str = "unnamed"
     model: Model = ViT()
     data: Data = Data()
@@ -338,10 +223,10 @@ class Recipe(Part):
                 )
         if self.data.batch_size % 2 and (self.augment.mixup or self.augment.cutmix):
             raise ValueError("mixup and cutmix pair images: data.batch_size must be even")
-        if isinstance(self.model, ViT) and self.evaluation.resolution not in (None, self.data.resolution):
+        if isinstance(self.model, ViT | ResMLP) and self.evaluation.resolution not in (None, self.data.resolution):
             raise ValueError(
-                "evaluation.resolution must equal data.resolution for family vit: its position "
-                "embeddings are made for one size"
+                f"evaluation.resolution must equal data.resolution for family {self.model.family}: its "
+                "weights are made for one size"
             )
         return self
 

@@ -15,7 +15,6 @@ from interplay.data import ArrayLoader
 from interplay.errors import InterplayError
 from interplay.models import build
 from interplay.recipe import Recipe
-from interplay.recipe.tree import ViT
 from interplay.study.proposals import Space, changes_of, random_draws
 from interplay.training.loss import make_loss
 from interplay.training.optimiser import clip_gradients, make_optimiser
@@ -89,7 +88,7 @@ def _recipe_of(params: Mapping[str, Any], space: Space, base: Recipe) -> Recipe 
 
 
 def _batches(recipe: Recipe) -> bytes:
-    patch = recipe.model.patch_size if isinstance(recipe.model, ViT) else 8
+    patch = getattr(recipe.model, "patch_size", 8)
     resolution = max(patch, min(recipe.data.resolution, 32) // patch * patch)
     small = recipe.with_({"data.resolution": resolution, "evaluation.resolution": None, "data.batch_size": _BATCH})
     rng = np.random.default_rng(0)

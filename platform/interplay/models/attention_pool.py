@@ -1,0 +1,105 @@
+"""Attention pooling: tokens gather the image in one layer, whose weights show where the model looks (thesis S5.2)."""
+
+# B batch, D width, H heads, T tokens, N = h w patches, K classes
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from interplay.errors import InterplayError
+from interplay.models.backbone import Backbone, Names
+from interplay.models.compose import make_scale, residual
+from interplay.models.parts.attention import TokenAttention
+from interplay.models.parts.head import LinearHead, PerClassHead
+from interplay.models.parts.maps import MapToTokens
+from interplay.models.parts.mlp import Mlp
+from interplay.models.parts.tokens import FirstTokens, TokenLayer, TokenResidual, TokenStage
+from interplay.recipe.architecture import AttentionPool, Scale
+
+NORM_EPS = 1e-6
+
+
+def attention_pool(
+    recipe: AttentionPool, *, width: int, classes: int, scale: Scale
+) -> tuple[nn.Sequential, FirstTokens, nn.Module]:
+    """Neck, pool and head of a backbone that ends in a [B, D, h, w] map.
+
+    One token sees the patches and itself; with a token for each class, tokens see the patches alone.
+
+    Args:
+        recipe: the pooling layer.
+        width: D, a multiple of its heads.
+        classes: K.
+        scale: the recipe's residual scaling, of this layer too.
+    """
+    single = recipe.tokens == "single"
+    count = 1 if single else classes
+    norm = partial(nn.LayerNorm, width, eps=NORM_EPS)
+    attention = TokenAttention(width, recipe.heads)
+    look = TokenResidual(norm(), attention, make_scale(scale, width), see_themselves=single)
+    layer = TokenLayer(look, residual(Mlp(width, recipe.mlp_ratio), norm, width=width, scale=scale))
+    neck = nn.Sequential(
+        OrderedDict[str, nn.Module](
+            to_tokens=MapToTokens(),
+            stage=TokenStage(count, width, [layer]),
+            norm=norm(),
+        )
+    )
+    return neck, FirstTokens(count), (LinearHead if single else PerClassHead)(width, classes)
+
+
+# The names in the authors' published code of PatchConvNet. A classifier for each class is `head.0`, `head.1`, ...
+AUTHORS_NAMES: Names = [
+    (r"^cls_token$", "neck.stage.token"),
+    (r"^blocks_token_only\.(\d+)\.norm1\.", r"neck.stage.layers.\1.look.norm."),
+    (r"^blocks_token_only\.(\d+)\.norm2\.", r"neck.stage.layers.\1.mlp.norm."),
+    (r"^blocks_token_only\.(\d+)\.attn\.k\.(\w+)$", r"neck.stage.layers.\1.look.mix.kv.\2@0"),
+    (r"^blocks_token_only\.(\d+)\.attn\.v\.(\w+)$", r"neck.stage.layers.\1.look.mix.kv.\2@1"),
+    (r"^blocks_token_only\.(\d+)\.attn\.", r"neck.stage.layers.\1.look.mix."),
+    (r"^blocks_token_only\.(\d+)\.mlp\.", r"neck.stage.layers.\1.mlp.mix."),
+    (r"^blocks_token_only\.(\d+)\.gamma_1$", r"neck.stage.layers.\1.look.scale.gamma"),
+    (r"^blocks_token_only\.(\d+)\.gamma_2$", r"neck.stage.layers.\1.mlp.scale.gamma"),
+    (r"^norm\.", "neck.norm."),
+    (r"^head\.(\d+)\.(\w+)$", r"head.\2@\1"),
+]
+
+
+@torch.no_grad()
+def attention_maps(model: Backbone, images: Tensor) -> Tensor:
+    """Where each token of a model's last token layer looks, in evaluation: the model is left as it was.
+
+    Args:
+        model: one whose neck has a token layer: attention pooling or class attention.
+        images: [B, C, H, W].
+
+    Returns:
+        [B, H, T, h, w], not negative. Over the map it sums to 1 where a token sees patches alone, and to less
+        where it sees itself as well.
+
+    Raises:
+        InterplayError: if the model has no such layer.
+    """
+    stage = next((module for module in model.neck.modules() if isinstance(module, TokenStage)), None)
+    if stage is None:
+        raise InterplayError("the model has no attention map: its tokens are not pooled by attention")
+    with _evaluating(model):
+        last_BDhw: Tensor = model.forward_intermediates(images, indices=1, intermediates_only=True)[0]
+        maps_BHTN = stage.attention_maps(last_BDhw.flatten(2).transpose(1, 2))
+    return maps_BHTN.view(*maps_BHTN.shape[:-1], *last_BDhw.shape[2:])
+
+
+@contextmanager
+def _evaluating(model: nn.Module) -> Iterator[None]:
+    """The model in evaluation; afterwards each of its modules is in the mode it had."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training

@@ -1,0 +1,89 @@
+"""Sizes of models without memory for their weights, next to the published ones."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+import torch
+import yaml
+from torch.utils.flop_counter import FlopCounterMode
+
+from interplay.models import build, parameter_count
+from interplay.models.catalogue import ARCHITECTURES, ablated, architecture
+from interplay.recipe.architecture import Model
+
+
+@dataclass(frozen=True)
+class Size:
+    """Trainable parameters, and multiply-adds for one image."""
+
+    parameters: int
+    macs: int
+
+
+@dataclass(frozen=True)
+class Published:
+    """What the thesis prints of an architecture, and what others' code gives.
+
+    Attributes:
+        params: millions, as printed; None if they are not.
+        macs: image side -> multiply-adds in 1e9, as printed.
+        reference_params: millions, counted with timm or the authors' code.
+        reference_macs: the same of multiply-adds.
+        tables: where it stands.
+        timm: timm's name of the architecture.
+        base: a variant's architecture.
+        changes: a variant's changes of it, in the thesis's terms.
+    """
+
+    params: float | None
+    macs: Mapping[int, float]
+    reference_params: float | None
+    reference_macs: Mapping[int, float]
+    tables: tuple[str, ...]
+    timm: str = ""
+    base: str = ""
+    changes: Mapping[str, Any] | None = None
+
+
+@cache
+def size_of(model: Model, image_size: int = 224, classes: int = 1000) -> Size:
+    """Counts a model on the meta device. A multiply-add is one; the thesis calls them FLOPs."""
+    with torch.device("meta"):
+        built = build(model, classes=classes, image_size=image_size).eval()
+        images = torch.empty(1, 3, image_size, image_size)
+    with FlopCounterMode(display=False) as counter:
+        built(images)
+    return Size(parameter_count(built), counter.get_total_flops() // 2)
+
+
+@cache
+def published() -> dict[str, Published]:
+    """Every architecture and variant of the thesis with its numbers."""
+    data = yaml.safe_load(files("interplay.models").joinpath("published.yaml").read_text(encoding="utf-8"))
+    found = {}
+    for name, entry in {**data["architectures"], **_without(data["variants"], data["architectures"])}.items():
+        reference = entry.pop("reference", {"params": None, "macs": {}})
+        found[name] = Published(
+            **{**entry, "tables": tuple(entry["tables"])},
+            reference_params=reference["params"],
+            reference_macs=reference["macs"],
+        )
+    return found
+
+
+def _without(variants: Mapping[str, Any], architectures: Mapping[str, Any]) -> dict[str, Any]:
+    """Some variants of the tables are architectures too."""
+    return {name: entry for name, entry in variants.items() if name not in architectures}
+
+
+def node(name: str, checkpoint: str | None = None) -> Model:
+    """The model of an architecture or a variant by the thesis's name; see `ablated` on `checkpoint`."""
+    known = published().get(name)
+    if name in ARCHITECTURES or known is None:
+        return architecture(name)
+    return ablated(architecture(known.base), known.changes or {}, checkpoint)
