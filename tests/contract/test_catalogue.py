@@ -12,9 +12,9 @@ import yaml
 
 from interplay.errors import InterplayError
 from interplay.models import build
-from interplay.models.catalogue import ARCHITECTURES, ablated, architecture, layer_scale_start
 from interplay.models.counts import node, published, size_of
 from interplay.recipe import Fixup, LayerScale, Model, NoScale, PooledConvNet, ScalarScale, TFixup, TimmModel
+from interplay.recipe.catalogue import ARCHITECTURES, ablated, architecture, layer_scale_start
 from interplay.report.architectures import architectures_markdown, architectures_table
 
 ROOT = Path(__file__).parents[2]

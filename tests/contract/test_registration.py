@@ -19,11 +19,11 @@ from torch import nn
 import interplay
 from interplay.errors import InterplayError
 from interplay.models import Backbone, build, register_with_timm
-from interplay.models.catalogue import ARCHITECTURES
 from interplay.models.parts.drop_path import DropPath
 from interplay.models.parts.head import LinearHead, NoHead, TwoHeads
 from interplay.models.pretrained import load_pretrained
 from interplay.recipe import AttentionPool, OwnModel, PatchConvNet, TimmModel, ViT
+from interplay.recipe.catalogue import ARCHITECTURES
 from tests.contract.contract import CLASSES, assert_equal, images
 
 DEIT, CAIT = "interplay_deit_ti", "interplay_cait_xxs24"

@@ -47,6 +47,7 @@ from interplay.recipe import (
     record_of,
     to_yaml,
 )
+from interplay.recipe.catalogue import ARCHITECTURES
 from interplay.recipe.changes import _members
 from interplay.recipe.find import names
 from interplay.recipe.part import Part
@@ -168,7 +169,7 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
     ({"model": {"family": "vti"}}, "did you mean 'vit'"),
     ({"model": {"width": 64}}, "does not say which 'family' it is"),
     ({"model": {"family": "timm"}}, "model.name must be set"),
-    ({"model": "vit"}, "set one of them, such as model."),
+    ({"model": "vit"}, "the thesis has no architecture 'vit'; did you mean 'vit_t'"),
     ({"schedule": "cosine"}, "set one of them, such as schedule.epochs"),
     ({"model.depth": 0}, "model.depth=0: input should be greater than 0"),
     ({"model.depth": 2.5}, "model.depth=2.5: input should be a valid integer"),
@@ -348,6 +349,18 @@ def test_a_default_changes_only_with_the_version() -> None:
 
 def write_defaults() -> None:
     DEFAULTS.write_text(yaml.safe_dump({"results_version": RESULTS_VERSION, "defaults": _defaults()}))
+
+
+def test_a_model_may_be_named() -> None:
+    recipe = Recipe().with_({"model": "cait_xxs24", "model.drop_path": 0.1})
+    assert recipe.model == ARCHITECTURES["cait_xxs24"].model_copy(update={"drop_path": 0.1})
+    assert from_yaml("model: resmlp_s12", source="a file").model == ARCHITECTURES["resmlp_s12"]
+    assert from_yaml(to_yaml(recipe), source="stored") == recipe
+    nearest = r"the thesis has no architecture 'cait_s25'; did you mean 'cait_s24'"
+    with pytest.raises(InterplayError, match=nearest):
+        Recipe().with_({"model": "cait_s25"})
+    with pytest.raises(InterplayError, match=nearest):
+        from_yaml("model: cait_s25", source="a file")
 
 
 # -------------------------------------------------------------------------------------------- finding

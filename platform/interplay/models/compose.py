@@ -9,15 +9,57 @@ import torch
 from torch import nn
 
 from interplay.errors import InterplayError
+from interplay.models.backbone import Backbone, Blocks, Names
 from interplay.models.parts import scale as scales
 from interplay.models.parts.affine import Affine
 from interplay.models.parts.drop_path import DropPath
 from interplay.models.parts.residual import PostNormResidual, Residual
 from interplay.models.parts.start import embeddings_for_t_fixup, fixup, t_fixup, truncated_normal
 from interplay.models.weight_files import read_weights
-from interplay.recipe.architecture import FixedScale, Fixup, NormPosition, NoScale, ScalarScale, Scale, TFixup
+from interplay.recipe.architecture import (
+    FixedScale,
+    Fixup,
+    NormPosition,
+    NoScale,
+    PatchConvNet,
+    ResMLP,
+    ScalarScale,
+    Scale,
+    TFixup,
+    ViT,
+)
 
 MakeNorm = Callable[[], nn.Module]
+
+
+def assemble(
+    recipe: ViT | ResMLP | PatchConvNet,
+    *,
+    stem: nn.Module,
+    blocks: Blocks,
+    neck: nn.Module,
+    pool: nn.Module,
+    head: nn.Module,
+    image_size: int,
+    classes: int,
+    foreign_names: Names,
+) -> Backbone:
+    """The model of these parts, with the initial weights that `recipe` describes."""
+    model = Backbone(
+        stem=stem,
+        blocks=blocks,
+        neck=neck,
+        pool=pool,
+        head=head,
+        width=recipe.width,
+        patch_size=recipe.patch_size,
+        image_size=image_size,
+        classes=classes,
+        init_std=recipe.init_std,
+        foreign_names=foreign_names,
+    )
+    initialise(model, std=recipe.init_std, scale=recipe.scale, depth=recipe.depth)
+    return model
 
 
 def residual(

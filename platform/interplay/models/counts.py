@@ -13,8 +13,8 @@ import yaml
 from torch.utils.flop_counter import FlopCounterMode
 
 from interplay.models import build, parameter_count
-from interplay.models.catalogue import ARCHITECTURES, ablated, architecture
 from interplay.recipe.architecture import Model
+from interplay.recipe.catalogue import ARCHITECTURES, ablated, architecture
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from torch import nn
 
 from interplay.models.attention_pool import AUTHORS_NAMES, NORM_EPS, attention_pool
 from interplay.models.backbone import Backbone, Names
-from interplay.models.compose import initialise, residual
+from interplay.models.compose import assemble, residual
 from interplay.models.parts.drop_path import drop_path_rates
 from interplay.models.parts.head import LinearHead
 from interplay.models.parts.maps import MapNorm, MapToTokens, SqueezeExcite
@@ -39,21 +39,17 @@ def patchconvnet(recipe: PatchConvNet, *, classes: int, image_size: int, channel
         neck, head = MapToTokens(), LinearHead(width, classes)
         pool = nn.Sequential(Mean(), nn.LayerNorm(width, eps=NORM_EPS))
     rates = drop_path_rates(recipe.drop_path, recipe.depth, recipe.drop_path_rule)
-    model = Backbone(
+    return assemble(
+        recipe,
         stem=_conv_stem(width, channels) if recipe.stem == "conv" else _linear_stem(recipe, channels),
         blocks={str(i): _block(recipe, rate) for i, rate in enumerate(rates)},
         neck=neck,
         pool=pool,
         head=head,
-        width=width,
-        patch_size=recipe.patch_size,
         image_size=image_size,
         classes=classes,
-        init_std=recipe.init_std,
         foreign_names=_foreign_names(recipe),
     )
-    initialise(model, std=recipe.init_std, scale=recipe.scale, depth=recipe.depth)
-    return model
 
 
 def _conv_stem(width: int, channels: int) -> nn.Sequential:

@@ -17,10 +17,10 @@ from torch import Tensor, nn
 from interplay.errors import InterplayError
 from interplay.models import build
 from interplay.models.backbone import PREPARATION, Backbone
-from interplay.models.catalogue import ARCHITECTURES
 from interplay.models.pretrained import fit
 from interplay.models.weight_files import few
 from interplay.recipe.architecture import Model, OwnModel, TimmModel
+from interplay.recipe.catalogue import ARCHITECTURES
 
 PREFIX = "interplay_"
 

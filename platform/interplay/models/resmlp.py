@@ -7,7 +7,7 @@ from functools import partial
 from torch import nn
 
 from interplay.models.backbone import Backbone, Blocks, Names
-from interplay.models.compose import MakeNorm, initialise, make_scale, residual
+from interplay.models.compose import MakeNorm, assemble, make_scale, residual
 from interplay.models.parts.affine import Affine
 from interplay.models.parts.communication import (
     Grid,
@@ -44,21 +44,17 @@ def resmlp(recipe: ResMLP, *, classes: int, image_size: int, channels: int = 3) 
     if recipe.position == "patches":
         stem.add_module("position", PositionEmbedding(grid, width))
     neck, pool = _neck_and_pool(recipe, norm, grid)
-    model = Backbone(
+    return assemble(
+        recipe,
         stem=stem,
         blocks=_blocks(recipe, norm, grid),
         neck=neck,
         pool=pool,
         head=LinearHead(width, classes),
-        width=width,
-        patch_size=recipe.patch_size,
         image_size=image_size,
         classes=classes,
-        init_std=recipe.init_std,
         foreign_names=_foreign_names(recipe),
     )
-    initialise(model, std=recipe.init_std, scale=recipe.scale, depth=recipe.depth)
-    return model
 
 
 def _norm(recipe: ResMLP) -> MakeNorm:

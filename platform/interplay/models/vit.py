@@ -7,7 +7,7 @@ from functools import partial
 from torch import nn
 
 from interplay.models.backbone import Backbone, Blocks, Names
-from interplay.models.compose import initialise, make_scale, residual
+from interplay.models.compose import assemble, make_scale, residual
 from interplay.models.parts.attention import Attention, TalkingHeads, TokenAttention
 from interplay.models.parts.drop_path import drop_path_rates
 from interplay.models.parts.head import LinearHead, TwoHeads
@@ -44,21 +44,17 @@ def vit(recipe: ViT, *, classes: int, image_size: int, channels: int = 3) -> Bac
         if tokens == 1
         else TwoHeads(width, classes, recipe.fusion, trained_on=recipe.second_token)
     )
-    model = Backbone(
+    return assemble(
+        recipe,
         stem=stem,
         blocks=_blocks(recipe, norm, tokens),
         neck=neck,
         pool=pool,
         head=head,
-        width=width,
-        patch_size=recipe.patch_size,
         image_size=image_size,
         classes=classes,
-        init_std=recipe.init_std,
         foreign_names=_foreign_names(recipe),
     )
-    initialise(model, std=recipe.init_std, scale=recipe.scale, depth=recipe.depth)
-    return model
 
 
 def _blocks(recipe: ViT, norm: partial[nn.LayerNorm], tokens: int) -> Blocks:

@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, PlainSerializer, model_validator
 
+from interplay.errors import InterplayError
 from interplay.recipe.part import ByName, Part, Positive, Rate, Real, Whole, of_this_content
 
 
@@ -292,7 +293,23 @@ class OwnModel(Part):
         return of_this_content(resolved, Path(path), field="model.source")
 
 
-Model = Annotated[ViT | ResMLP | PatchConvNet | PooledConvNet | TimmModel | OwnModel, Field(discriminator="family")]
+def _of_the_catalogue(value: Any) -> Any:
+    """A name is an architecture of the thesis."""
+    if not isinstance(value, str):
+        return value
+    from interplay.recipe.catalogue import architecture  # it is made of what is defined here
+
+    try:
+        return architecture(value)
+    except InterplayError as error:
+        raise ValueError(str(error)) from None
+
+
+Model = Annotated[
+    ViT | ResMLP | PatchConvNet | PooledConvNet | TimmModel | OwnModel,
+    Field(discriminator="family"),
+    BeforeValidator(_of_the_catalogue),
+]
 
 
 def _check_heads(path: str, heads: int, width: int) -> None:

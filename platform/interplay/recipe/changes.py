@@ -12,6 +12,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from interplay.errors import InterplayError, closest
+from interplay.recipe.catalogue import architecture
 from interplay.recipe.tree import Recipe, Seeds
 
 ALL_SEEDS = "seed"
@@ -20,8 +21,9 @@ ALL_SEEDS = "seed"
 def apply_changes(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
     """`recipe` with each dotted path set to its value.
 
-    `seed` sets all seeds. Setting `model.scale` before `model.scale.init` is done whatever their order in
-    `changes`. Values may be plain data or parts: `{"optimiser": Lamb(lr=5e-3)}`.
+    `seed` sets all seeds; `model` may be the name of an architecture of the thesis, `cait_s24`. Setting
+    `model.scale` before `model.scale.init` is done whatever their order in `changes`. Values may be plain data
+    or parts: `{"optimiser": Lamb(lr=5e-3)}`.
 
     Raises:
         InterplayError: for a path the recipe does not have, naming the closest valid ones, and for a value
@@ -30,6 +32,8 @@ def apply_changes(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
     tree = recipe.model_dump(mode="json")
     for path in sorted(changes, key=lambda p: p.count(".")):
         value = changes[path]
+        if path == "model" and isinstance(value, str):
+            value = architecture(value)
         value = value.model_dump(mode="json") if isinstance(value, BaseModel) else value
         if path == ALL_SEEDS:
             tree["seeds"] = dict.fromkeys(Seeds.model_fields, value)

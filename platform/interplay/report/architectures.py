@@ -9,9 +9,9 @@ from tempfile import TemporaryDirectory
 import torch
 
 from interplay.models import build
-from interplay.models.catalogue import ablated, architecture
 from interplay.models.counts import Published, node, published, size_of
 from interplay.recipe import Model
+from interplay.recipe.catalogue import ablated, architecture
 from interplay.report.draw import DASH, Table, to_markdown
 
 SIDE = 224

@@ -136,7 +136,8 @@ def architecture(name: str) -> Model:
         InterplayError: if there is none of that name, naming the closest.
     """
     if name not in ARCHITECTURES:
-        raise InterplayError(f"the thesis has no architecture {name!r}{closest(name, ARCHITECTURES) or ''}")
+        near = closest(name, ARCHITECTURES) or "; see docs/models.md"
+        raise InterplayError(f"the thesis has no architecture {name!r}{near}")
     return ARCHITECTURES[name]
 
 
