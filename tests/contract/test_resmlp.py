@@ -411,6 +411,11 @@ def timm_mixer(**changes: Any) -> nn.Module:
 PARITY: dict[str, tuple[Any, ResMLP]] = {
     "resmlp_12_224": (lambda: timm_model("resmlp_12_224"), ResMLP()),
     "resmlp_24_224": (lambda: timm_model("resmlp_24_224"), ResMLP(depth=24, scale=LayerScale(init=1e-5))),
+    "resmlp_36_224": (lambda: timm_model("resmlp_36_224"), ResMLP(depth=36, scale=LayerScale(init=1e-6))),
+    "resmlp_big_24_224": (
+        lambda: timm_model("resmlp_big_24_224"),
+        ResMLP(patch_size=8, width=768, depth=24, scale=LayerScale(init=1e-6)),
+    ),
     "small": (timm_mixer, ResMLP(**SMALL)),
     "relu": (lambda: timm_mixer(act_layer=nn.ReLU), ResMLP(**SMALL, activation="relu")),
     "layer norm": (
@@ -428,7 +433,13 @@ PARITY: dict[str, tuple[Any, ResMLP]] = {
 }
 
 
-@pytest.mark.parametrize(("reference", "recipe"), PARITY.values(), ids=PARITY.keys())
+LARGE = {"resmlp_24_224", "resmlp_36_224", "resmlp_big_24_224"}
+
+
+@pytest.mark.parametrize(
+    ("reference", "recipe"),
+    [pytest.param(*v, id=k, marks=[pytest.mark.slow] if k in LARGE else []) for k, v in PARITY.items()],
+)
 def test_timm_weights_give_timm_outputs_and_gradients(reference: Any, recipe: ResMLP) -> None:
     check_parity(reference(), recipe)
 

@@ -330,6 +330,7 @@ LARGE = {
     "deit_base_patch16_224",
     "deit3_base_patch16_224",
     "deit_small_distilled",
+    "deit_base_distilled",
     "cait_xxs36_224",
     "cait_xs24_384",
     "cait_s24_224",
@@ -348,6 +349,7 @@ PARITY = {
     "cait_s36_384": (lambda: timm_model("cait_s36_384"), ViT(width=384, depth=36, heads=8, **CAIT)),
     "deit_tiny_distilled": (lambda: timm_model("deit_tiny_distilled_patch16_224"), ViT(width=192, heads=3, **TWO)),
     "deit_small_distilled": (lambda: timm_model("deit_small_distilled_patch16_224"), ViT(width=384, heads=6, **TWO)),
+    "deit_base_distilled": (lambda: timm_model("deit_base_distilled_patch16_224"), ViT(width=768, heads=12, **TWO)),
     "parallel blocks": (
         lambda: timm_vit(block_fn=ParallelThingsBlock, init_values=0.1),
         ViT(width=48, depth=2, heads=3, parallel=2, scale=LayerScale(init=0.1)),
