@@ -45,7 +45,7 @@ def session(verbose: bool = False) -> Iterator[None]:
                     log_to_driver=verbose,
                     logging_level=level,
                 )
-                yield
+            yield
     finally:
         ray.shutdown()
 
@@ -58,7 +58,9 @@ def _free_port() -> int:
 
 @contextmanager
 def _variables(values: dict[str, str]) -> Iterator[None]:
-    """Environment variables for this block, which processes started in it inherit."""
+    """Environment variables for this block. Processes started in it inherit them; we ourselves keep our own, for
+    Ray prefers them to addresses it is given.
+    """
     before = {name: os.environ.get(name) for name in values}
     os.environ.update(values)
     try:
