@@ -163,7 +163,7 @@ MISTAKES: list[tuple[list[str], str]] = [
     ([*TRAIN, "-s", "model.drop_path"], "is not of the form path=value"),
     ([*TRAIN, "-s", "model.drop_path=1.5"], r"model\.drop_path=1\.5.*less than 1"),
     ([*TRAIN, "-s", "model.drop_path=[0.1"], "is not a YAML value"),
-    ([*TRAIN, "-s", "model.heads=7"], r"model\.heads=7 does not divide model\.width=60"),
+    ([*TRAIN, "-s", "model.heads=7"], r"model\.heads=7 does not divide model\.width=48"),
     ([*TRAIN, "-s", "augment.policy=three_augmnt"], "did you mean 'three_augment'"),
     ([*TRAIN, "-s", "data.batch_size=2000"], "more than the 1151 training samples"),
     ([*TRAIN, "-s", "data.resolution=18"], "not a multiple of model.patch_size=4"),
@@ -241,7 +241,7 @@ def test_a_storage_that_is_a_file(files: Path) -> None:
     ("command", "code", "out", "err"),
     [
         (["--help"], 0, "Find out what matters", ""),
-        ([*TRAIN, "-s", "model.heads=7"], 2, "", "Error: model.heads=7 does not divide model.width=60"),
+        ([*TRAIN, "-s", "model.heads=7"], 2, "", "Error: model.heads=7 does not divide model.width=48"),
     ],
 )
 def test_as_a_process(tmp_path: Path, command: list[str], code: int, out: str, err: str) -> None:
