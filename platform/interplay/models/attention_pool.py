@@ -13,15 +13,12 @@ from torch import Tensor, nn
 
 from interplay.errors import InterplayError
 from interplay.models.backbone import Backbone, Names
-from interplay.models.compose import make_scale, residual
+from interplay.models.compose import NORM_EPS, token_layer, token_layer_names
 from interplay.models.parts.attention import TokenAttention
 from interplay.models.parts.head import LinearHead, PerClassHead
 from interplay.models.parts.maps import MapToTokens
-from interplay.models.parts.mlp import Mlp
-from interplay.models.parts.tokens import FirstTokens, TokenLayer, TokenResidual, TokenStage
+from interplay.models.parts.tokens import FirstTokens, TokenStage
 from interplay.recipe.architecture import AttentionPool, Scale
-
-NORM_EPS = 1e-6
 
 
 def attention_pool(
@@ -41,8 +38,7 @@ def attention_pool(
     count = 1 if single else classes
     norm = partial(nn.LayerNorm, width, eps=NORM_EPS)
     attention = TokenAttention(width, recipe.heads)
-    look = TokenResidual(norm(), attention, make_scale(scale, width), see_themselves=single)
-    layer = TokenLayer(look, residual(Mlp(width, recipe.mlp_ratio), norm, width=width, scale=scale))
+    layer = token_layer(attention, norm, width=width, scale=scale, mlp_ratio=recipe.mlp_ratio, see_themselves=single)
     neck = nn.Sequential(
         OrderedDict[str, nn.Module](
             to_tokens=MapToTokens(),
@@ -56,14 +52,7 @@ def attention_pool(
 # The names in the authors' published code of PatchConvNet. A classifier for each class is `head.0`, `head.1`, ...
 AUTHORS_NAMES: Names = [
     (r"^cls_token$", "neck.stage.token"),
-    (r"^blocks_token_only\.(\d+)\.norm1\.", r"neck.stage.layers.\1.look.norm."),
-    (r"^blocks_token_only\.(\d+)\.norm2\.", r"neck.stage.layers.\1.mlp.norm."),
-    (r"^blocks_token_only\.(\d+)\.attn\.k\.(\w+)$", r"neck.stage.layers.\1.look.mix.kv.\2@0"),
-    (r"^blocks_token_only\.(\d+)\.attn\.v\.(\w+)$", r"neck.stage.layers.\1.look.mix.kv.\2@1"),
-    (r"^blocks_token_only\.(\d+)\.attn\.", r"neck.stage.layers.\1.look.mix."),
-    (r"^blocks_token_only\.(\d+)\.mlp\.", r"neck.stage.layers.\1.mlp.mix."),
-    (r"^blocks_token_only\.(\d+)\.gamma_1$", r"neck.stage.layers.\1.look.scale.gamma"),
-    (r"^blocks_token_only\.(\d+)\.gamma_2$", r"neck.stage.layers.\1.mlp.scale.gamma"),
+    *token_layer_names("neck.stage"),
     (r"^norm\.", "neck.norm."),
     (r"^head\.(\d+)\.(\w+)$", r"head.\2@\1"),
 ]

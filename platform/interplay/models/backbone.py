@@ -11,7 +11,7 @@ import torch.utils.checkpoint
 from torch import Tensor, nn
 
 from interplay.models.parts.head import MakeHead, NoHead
-from interplay.models.parts.start import truncated_normal
+from interplay.models.parts.start import embeddings, truncated_normal
 
 Blocks = dict[str, nn.Module]
 """Name -> block, in order. A name that is a number is a block; others join tokens."""
@@ -145,7 +145,7 @@ class Backbone(nn.Module):
 
     def no_weight_decay(self) -> set[str]:
         """Parameters that weight decay skips besides the 1-D ones."""
-        return {name for name, _ in self.named_parameters() if name.rpartition(".")[2] in ("token", "pos_embed")}
+        return set(embeddings(self))
 
     def set_grad_checkpointing(self, enable: bool = True) -> None:
         """Trades time for memory: in training, blocks are computed again in the backward pass."""

@@ -13,8 +13,10 @@ from interplay.models.backbone import Backbone, Blocks, Names
 from interplay.models.parts import scale as scales
 from interplay.models.parts.affine import Affine
 from interplay.models.parts.drop_path import DropPath
+from interplay.models.parts.mlp import Mlp
 from interplay.models.parts.residual import PostNormResidual, Residual
 from interplay.models.parts.start import embeddings_for_t_fixup, fixup, t_fixup, truncated_normal
+from interplay.models.parts.tokens import TokenLayer, TokenResidual
 from interplay.models.weight_files import read_weights
 from interplay.recipe.architecture import (
     FixedScale,
@@ -30,6 +32,7 @@ from interplay.recipe.architecture import (
 )
 
 MakeNorm = Callable[[], nn.Module]
+NORM_EPS = 1e-6
 
 
 def assemble(
@@ -90,6 +93,38 @@ def residual(
     drop = DropPath(drop_path) if drop_path else nn.Identity()
     normed = not isinstance(first, nn.Identity | Affine)
     return kind(first, mix, make_scale(scale, width, layer_scale, normed=normed), drop)
+
+
+def token_layer(
+    mix: nn.Module,
+    norm: MakeNorm,
+    *,
+    width: int,
+    scale: Scale,
+    mlp_ratio: float,
+    activation: str = "gelu",
+    see_themselves: bool,
+) -> TokenLayer:
+    """Tokens look at the patches through `mix`, then each goes through an MLP. Norms first, nothing dropped."""
+    first = norm()
+    look_scale = make_scale(scale, width, normed=not isinstance(first, Affine))
+    look = TokenResidual(first, mix, look_scale, see_themselves=see_themselves)
+    return TokenLayer(look, residual(Mlp(width, mlp_ratio, activation=activation), norm, width=width, scale=scale))
+
+
+def token_layer_names(stage: str) -> Names:
+    """How timm and the authors name the attention layers of the `TokenStage` called `stage`."""
+    theirs, ours = r"^blocks_token_only\.(\d+)\.", rf"{stage}.layers.\1."
+    return [
+        (rf"{theirs}norm1\.", f"{ours}look.norm."),
+        (rf"{theirs}norm2\.", f"{ours}mlp.norm."),
+        (rf"{theirs}attn\.k\.(\w+)$", rf"{ours}look.mix.kv.\2@0"),
+        (rf"{theirs}attn\.v\.(\w+)$", rf"{ours}look.mix.kv.\2@1"),
+        (rf"{theirs}attn\.", f"{ours}look.mix."),
+        (rf"{theirs}mlp\.", f"{ours}mlp.mix."),
+        (rf"{theirs}gamma_1$", f"{ours}look.scale.gamma"),
+        (rf"{theirs}gamma_2$", f"{ours}mlp.scale.gamma"),
+    ]
 
 
 def make_scale(

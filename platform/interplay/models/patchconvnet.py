@@ -9,9 +9,9 @@ from functools import partial
 
 from torch import nn
 
-from interplay.models.attention_pool import AUTHORS_NAMES, NORM_EPS, attention_pool
+from interplay.models.attention_pool import AUTHORS_NAMES, attention_pool
 from interplay.models.backbone import Backbone, Names
-from interplay.models.compose import assemble, residual
+from interplay.models.compose import NORM_EPS, assemble, residual
 from interplay.models.parts.drop_path import drop_path_rates
 from interplay.models.parts.head import LinearHead
 from interplay.models.parts.maps import MapNorm, MapToTokens, SqueezeExcite

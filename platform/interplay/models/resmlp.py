@@ -7,7 +7,7 @@ from functools import partial
 from torch import nn
 
 from interplay.models.backbone import Backbone, Blocks, Names
-from interplay.models.compose import MakeNorm, assemble, make_scale, residual
+from interplay.models.compose import NORM_EPS, MakeNorm, assemble, residual, token_layer
 from interplay.models.parts.affine import Affine
 from interplay.models.parts.communication import (
     Grid,
@@ -27,12 +27,9 @@ from interplay.models.parts.tokens import (
     Mean,
     PositionEmbedding,
     TokenLayer,
-    TokenResidual,
     TokenStage,
 )
 from interplay.recipe.architecture import AveragePool, ResMLP
-
-NORM_EPS = 1e-6
 
 
 def resmlp(recipe: ResMLP, *, classes: int, image_size: int, channels: int = 3) -> Backbone:
@@ -116,13 +113,15 @@ def _neck_and_pool(recipe: ResMLP, norm: MakeNorm, grid: Grid) -> tuple[nn.Modul
 
 def _token_layer(recipe: ResMLP, norm: MakeNorm, grid: Grid) -> TokenLayer:
     """A layer of class-MLP: a linear map from the patches to the token, then an MLP on the token."""
-    look = TokenResidual(
-        norm(),
+    return token_layer(
         PatchesToToken(grid),
-        make_scale(recipe.scale, recipe.width, normed=recipe.norm == "layer_norm"),
+        norm,
+        width=recipe.width,
+        scale=recipe.scale,
+        mlp_ratio=recipe.mlp_ratio,
+        activation=recipe.activation,
         see_themselves=False,
     )
-    return TokenLayer(look, residual(_mlp(recipe), norm, width=recipe.width, scale=recipe.scale))
 
 
 def _foreign_names(recipe: ResMLP) -> Names:

@@ -7,7 +7,7 @@ from functools import partial
 from torch import nn
 
 from interplay.models.backbone import Backbone, Blocks, Names
-from interplay.models.compose import assemble, make_scale, residual
+from interplay.models.compose import NORM_EPS, assemble, residual, token_layer, token_layer_names
 from interplay.models.parts.attention import Attention, TalkingHeads, TokenAttention
 from interplay.models.parts.drop_path import drop_path_rates
 from interplay.models.parts.head import LinearHead, TwoHeads
@@ -20,12 +20,9 @@ from interplay.models.parts.tokens import (
     Mean,
     PositionEmbedding,
     TokenLayer,
-    TokenResidual,
     TokenStage,
 )
 from interplay.recipe.architecture import AveragePool, ClassAttention, ClassToken, NoScale, ViT
-
-NORM_EPS = 1e-6
 
 
 def vit(recipe: ViT, *, classes: int, image_size: int, channels: int = 3) -> Backbone:
@@ -100,14 +97,14 @@ def _neck_and_pool(recipe: ViT, norm: partial[nn.LayerNorm], tokens: int) -> tup
 
 
 def _token_layer(recipe: ViT, pool: ClassAttention, norm: partial[nn.LayerNorm]) -> TokenLayer:
-    scale = recipe.scale if pool.scaled else NoScale()
-    look = TokenResidual(
-        norm(),
+    return token_layer(
         TokenAttention(recipe.width, recipe.heads, recipe.qkv_bias),
-        make_scale(scale, recipe.width),
+        norm,
+        width=recipe.width,
+        scale=recipe.scale if pool.scaled else NoScale(),
+        mlp_ratio=recipe.mlp_ratio,
         see_themselves=pool.token_in_keys,
     )
-    return TokenLayer(look, residual(Mlp(recipe.width, recipe.mlp_ratio), norm, width=recipe.width, scale=scale))
 
 
 def _foreign_names(recipe: ViT) -> Names:
@@ -120,15 +117,7 @@ def _foreign_names(recipe: ViT) -> Names:
         (r"^pos_embed$", "stem.position.pos_embed"),
         (r"^cls_token$", f"{tokens}@0"),
         (r"^dist_token$", f"{tokens}@1"),
-        # class-attention layers
-        (r"^blocks_token_only\.(\d+)\.norm1\.", r"neck.0.layers.\1.look.norm."),
-        (r"^blocks_token_only\.(\d+)\.norm2\.", r"neck.0.layers.\1.mlp.norm."),
-        (r"^blocks_token_only\.(\d+)\.attn\.k\.(\w+)$", r"neck.0.layers.\1.look.mix.kv.\2@0"),
-        (r"^blocks_token_only\.(\d+)\.attn\.v\.(\w+)$", r"neck.0.layers.\1.look.mix.kv.\2@1"),
-        (r"^blocks_token_only\.(\d+)\.attn\.", r"neck.0.layers.\1.look.mix."),
-        (r"^blocks_token_only\.(\d+)\.mlp\.", r"neck.0.layers.\1.mlp.mix."),
-        (r"^blocks_token_only\.(\d+)\.gamma_1$", r"neck.0.layers.\1.look.scale.gamma"),
-        (r"^blocks_token_only\.(\d+)\.gamma_2$", r"neck.0.layers.\1.mlp.scale.gamma"),
+        *token_layer_names("neck.0"),
         # parallel blocks: timm's names, then the authors'
         (rf"{block}attns\.(\d+)\.norm\.", r"\1.attn.branches.\2.norm."),
         (rf"{block}attns\.(\d+)\.ls\.", r"\1.attn.branches.\2.scale."),

@@ -22,9 +22,8 @@ def truncated_normal(model: nn.Module, std: float) -> None:
             nn.init.trunc_normal_(module.weight, std=std)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
-    for name, parameter in model.named_parameters():
-        if name.rpartition(".")[2] in ("token", "pos_embed"):
-            nn.init.trunc_normal_(parameter, std=std)
+    for parameter in embeddings(model).values():
+        nn.init.trunc_normal_(parameter, std=std)
 
 
 @torch.no_grad()
@@ -63,9 +62,13 @@ def t_fixup(blocks: nn.Module, depth: int) -> None:
 @torch.no_grad()
 def embeddings_for_t_fixup(model: nn.Module) -> None:
     """Tokens and position embeddings from N(0, 1/D)."""
-    for name, parameter in model.named_parameters():
-        if name.rpartition(".")[2] in ("token", "pos_embed"):
-            nn.init.normal_(parameter, std=parameter.shape[-1] ** -0.5)
+    for parameter in embeddings(model).values():
+        nn.init.normal_(parameter, std=parameter.shape[-1] ** -0.5)
+
+
+def embeddings(model: nn.Module) -> dict[str, nn.Parameter]:
+    """Tokens and position embeddings, by name."""
+    return {n: p for n, p in model.named_parameters() if n.rpartition(".")[2] in ("token", "pos_embed")}
 
 
 def _xavier(layer: nn.Linear | nn.Conv2d) -> None:
