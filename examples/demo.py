@@ -1,4 +1,4 @@
-"""The main job on real input: a search, its winner on two Ray Train workers, and an ablation of the winner.
+"""The main job on real input: a search, an ablation of its winner, and the winner on two Ray Train workers.
 
 The same with the command line:
 
@@ -46,8 +46,13 @@ def main(root: Path) -> int:
             return 1
         winner = best_recipe(root, "demo-search")
 
+        say("2. A leave-one-out ablation of the winner, 3 seeds (inline executor)")
+        ablation = find_function("digits.leave_one_out_demo", "search_spaces.ablations")()
+        with ConsoleProgress(root) as progress:
+            table = run_ablation(winner, ablation, name="demo-ablation", root=root, seeds=range(3), progress=progress)
+
         # drop path is drawn by each worker for its own images, so the result is close, not identical
-        say("2. The winner once more, on two Ray Train workers: the same global batches, another executor")
+        say("3. The winner once more, on two Ray Train workers: the same global batches, another executor")
         again = root / "two-workers"  # a store of its own: in the first one the cell is finished
         dataset = root / "datasets" / "digits.beton"
         twice = winner.with_({"data.dataset": str(dataset)})
@@ -56,11 +61,6 @@ def main(root: Path) -> int:
                 twice, root=again, name="winner", execution=Execution("train", workers=2), progress=progress
             )
         compare(root, again)
-
-        say("3. A leave-one-out ablation of the winner, 3 seeds (inline executor)")
-        ablation = find_function("digits.leave_one_out_demo", "search_spaces.ablations")()
-        with ConsoleProgress(root) as progress:
-            table = run_ablation(winner, ablation, name="demo-ablation", root=root, seeds=range(3), progress=progress)
     for outcome in (search, table):
         print_study(root, outcome)
     print(f"\n{time.monotonic() - started:.0f} s")
