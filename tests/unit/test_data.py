@@ -7,7 +7,6 @@ import threading
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -18,19 +17,21 @@ from scipy import stats
 from torchvision.transforms import InterpolationMode, RandomResizedCrop
 from torchvision.transforms import functional as reference
 
-from interplay.data import ArrayLoader, Batch, Loader, Loaders, array_loaders, from_samples, locate
-from interplay.data.crops import training_windows
-from interplay.data.decode import Pixels, evaluation_pixels, training_pixels
+from interplay.data import Batch, Loader, Loaders, array_loaders, from_samples, locate
+from interplay.data.crops import Windows, evaluation_windows, training_windows
+from interplay.data.decode import Pixels, cut, mirrored
 from interplay.data.loader import beton_loaders
 from interplay.data.order import evaluation_draws, shard, training_draws, unpack
-from interplay.data.pipeline import TrainingPixels
-from interplay.data.resample import crop_resize
 from interplay.data.write import write_beton
 from interplay.errors import InterplayError
-from interplay.recipe import Augment, Recipe
+from interplay.recipe import Augment, Recipe, SimpleRandomCrop
 from interplay.recipe import RandomResizedCrop as CropRecipe
 
-MODES = {"bicubic": InterpolationMode.BICUBIC, "bilinear": InterpolationMode.BILINEAR}
+MODES = {
+    "bicubic": InterpolationMode.BICUBIC,
+    "bilinear": InterpolationMode.BILINEAR,
+    "box": InterpolationMode.BOX,
+}
 
 Splits = dict[str, tuple[Pixels, NDArray[np.int64]]]
 
@@ -94,8 +95,19 @@ def test_a_batch_that_ranks_cannot_share_is_refused(batch_size: int, world: int)
 # ---------------------------------------------------------------------------------------------- crops
 def windows(crop: CropRecipe, height: int, width: int, count: int) -> NDArray[np.int64]:
     heights, widths, sample = np.full(count, height), np.full(count, width), np.arange(count)
-    augment = Augment(crop=crop)
-    return training_windows(augment, heights, widths, seed=0, epoch=0, sample=sample, view=0 * sample).boxes
+    return draw(Augment(crop=crop), 224, heights, widths, sample).boxes
+
+
+def draw(
+    augment: Augment,
+    resolution: int,
+    heights: NDArray[np.int64],
+    widths: NDArray[np.int64],
+    sample: NDArray[np.int64],
+    view: NDArray[np.int64] | int = 0,
+) -> Windows:
+    view = view + 0 * sample
+    return training_windows(augment, resolution, heights, widths, seed=0, epoch=0, sample=sample, view=view)
 
 
 CROPS = [
@@ -134,14 +146,14 @@ def test_windows_are_distributed_as_torchvisions(crop: CropRecipe, height: int, 
 def test_the_share_of_mirrored_images(flip: float) -> None:
     sample = np.arange(5_000)
     side = np.full(5_000, 8)
-    flips = training_windows(Augment(flip=flip), side, side, seed=0, epoch=0, sample=sample, view=0 * sample).flips
+    flips = draw(Augment(flip=flip), 8, side, side, sample).flips
     assert flips.mean() == pytest.approx(flip, abs=0.03 if 0 < flip < 1 else 0)
 
 
 def test_views_get_windows_of_their_own() -> None:
     sample, view = np.zeros(50, dtype=np.int64), np.arange(50)
     side = np.full(50, 224)
-    boxes = training_windows(Augment(), side, side, seed=0, epoch=0, sample=sample, view=view).boxes
+    boxes = draw(Augment(), 224, side, side, sample, view).boxes
     assert len({tuple(b) for b in boxes}) == 50
 
 
@@ -150,13 +162,7 @@ def noise(height: int, width: int, seed: int = 0) -> Pixels:
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
 
 
-def smooth(height: int, width: int) -> Pixels:
-    y, x = np.mgrid[:height, :width]
-    waves = [np.sin(x / 30 + c) + np.cos(y / 25 - c) for c in range(3)]
-    return (np.stack(waves, axis=2) * 60 + 128).astype(np.uint8)
-
-
-@pytest.mark.parametrize("interpolation", ["bicubic", "bilinear"])
+@pytest.mark.parametrize("interpolation", ["bicubic", "bilinear", "box"])
 @pytest.mark.parametrize(("resolution", "ratio"), [(32, 0.875), (32, 1.0), (48, 0.9), (16, 0.95)])
 @pytest.mark.parametrize(("height", "width"), [(40, 61), (61, 40), (32, 32), (31, 97), (300, 200)])
 def test_evaluation_is_torchvisions_resize_and_centre_crop(
@@ -165,7 +171,33 @@ def test_evaluation_is_torchvisions_resize_and_centre_crop(
     image = Image.fromarray(noise(height, width))
     resized = reference.resize(image, int(resolution / ratio), MODES[interpolation])
     expected = np.asarray(reference.center_crop(resized, [resolution, resolution]))
-    np.testing.assert_array_equal(evaluation_pixels(image, resolution, ratio, interpolation), expected)
+    windows = evaluation_windows(resolution, ratio, np.array([height]), np.array([width]))
+    np.testing.assert_array_equal(cut(image, windows, 0, resolution, interpolation), expected)
+
+
+@pytest.mark.parametrize("padding", [0, 4])
+@pytest.mark.parametrize(("height", "width"), [(40, 61), (61, 40), (32, 32), (24, 24), (300, 200)])
+def test_the_simple_random_crop_is_torchvisions(height: int, width: int, padding: int) -> None:
+    """Short side to the resolution, mirrored padding, then every square has the same chance."""
+    image = Image.fromarray(noise(height, width))
+    resized = reference.resize(image, 24, MODES["bicubic"])
+    padded = np.asarray(reference.pad(resized, padding, padding_mode="reflect"))
+    rows, columns = padded.shape[0] - 23, padded.shape[1] - 23
+    sample = np.arange(200)
+    crop = Augment(crop=SimpleRandomCrop(padding=padding), flip=0.0)
+    w = draw(crop, 24, np.full(200, height), np.full(200, width), sample)
+    left, top = (w.corners + padding).T
+    assert set(left) == set(range(columns)) or columns > 20
+    assert set(top) == set(range(rows)) or rows > 20
+    for slot in range(0, 200, 10):
+        expected = padded[top[slot] : top[slot] + 24, left[slot] : left[slot] + 24]
+        np.testing.assert_array_equal(cut(image, w, slot, 24, "bicubic"), expected)
+
+
+@pytest.mark.parametrize(("start", "expected"), [(-3, [3, 2, 1, 0, 1]), (2, [2, 3, 2, 1, 0]), (0, [0, 1, 2, 3, 2])])
+def test_an_axis_is_mirrored_without_its_border(start: int, expected: list[int]) -> None:
+    np.testing.assert_array_equal(mirrored(start, 5, 4), expected)
+    np.testing.assert_array_equal(mirrored(start, 5, 1), np.zeros(5))
 
 
 BOXES = [(0, 0, 61, 40), (5, 3, 25, 33), (10, 10, 11, 11), (0, 7, 50, 9), (60, 39, 61, 40)]
@@ -181,34 +213,9 @@ def test_training_is_torchvisions_resized_crop(box: tuple[int, ...], flip: bool,
         image, top, left, bottom - top, right - left, [24, 24], MODES[interpolation], antialias=True
     )
     expected = reference.hflip(expected) if flip else expected
-    found = training_pixels(image, np.array(box), flip, 24, interpolation)
-    np.testing.assert_array_equal(found, np.asarray(expected))
-
-
-@pytest.mark.parametrize("interpolation", ["bicubic", "bilinear"])
-@pytest.mark.parametrize("resolution", [12, 32, 48])
-@pytest.mark.parametrize(("content", "mean", "largest"), [(noise, 0.2, 256), (smooth, 0.2, 1)])
-def test_the_batched_resize_is_pillows(
-    content: Any, mean: float, largest: int, resolution: int, interpolation: str
-) -> None:
-    images = np.stack([content(40, 36)] * 64)
-    boxes = windows(CropRecipe(scale=(0.2, 1.0)), 40, 36, 64)
-    flips = np.arange(64) % 2 == 1
-    found = crop_resize(images, boxes, flips, resolution, interpolation)
-    expected = [
-        training_pixels(Image.fromarray(image), box, bool(flip), resolution, interpolation)
-        for image, box, flip in zip(images, boxes, flips, strict=True)
-    ]
-    difference = np.abs(found.astype(int) - np.stack(expected))
-    assert difference.mean() < mean
-    assert difference.max() <= largest
-
-
-def test_the_batched_resize_of_nothing_changes_nothing() -> None:
-    images = np.stack([noise(20, 20, seed) for seed in range(3)])
-    boxes = np.tile([0, 0, 20, 20], (3, 1))
-    np.testing.assert_array_equal(crop_resize(images, boxes, np.zeros(3, bool), 20, "bicubic"), images)
-    np.testing.assert_array_equal(crop_resize(images, boxes, np.ones(3, bool), 20, "bicubic"), images[:, :, ::-1])
+    sizes = np.array([[24, 24]])
+    windows = Windows(np.array([box]), sizes, 0 * sizes, np.array([flip]))
+    np.testing.assert_array_equal(cut(image, windows, 0, 24, interpolation), np.asarray(expected))
 
 
 # -------------------------------------------------------------------------------------------- loaders
@@ -226,9 +233,9 @@ def beton(random_splits: Splits, tmp_path_factory: pytest.TempPathFactory) -> Pa
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """JPEGs and pixels of several sizes: what no batched path takes."""
+    """Pixels of several sizes."""
     path = tmp_path_factory.mktemp("photos") / "photos.beton"
-    images = [Image.fromarray(smooth(30 + i % 7, 40 + i % 5)) for i in range(70)]
+    images = [Image.fromarray(noise(30 + i % 7, 40 + i % 5, seed=i)) for i in range(70)]
     write_beton(from_samples([(image, i % 3) for i, image in enumerate(images)], classes=list("abc")), path, val=0.2)
     return path
 
@@ -398,7 +405,7 @@ def test_an_error_while_decoding_reaches_the_caller(
     loader = beton_loaders(photos, recipe.with_({"data.batch_size": 8}), threads=threads).train
     sound = read(loader, 0)
     with monkeypatch.context() as patch:
-        patch.setattr("interplay.data.pipeline.training_pixels", _fails)
+        patch.setattr("interplay.data.pipeline.cut", _fails)
         with pytest.raises(OSError, match="image file is truncated"):
             read(loader, 1)
     assert_same(read(loader, 0), sound)
@@ -406,25 +413,6 @@ def test_an_error_while_decoding_reaches_the_caller(
 
 def _fails(*_: object) -> Pixels:
     raise OSError("image file is truncated")
-
-
-def test_large_images_take_the_path_of_single_images(recipe: Recipe) -> None:
-    """Above the largest side the batched resize would be slower than Pillow; both give the same windows."""
-    images = np.stack([smooth(65, 65)] * 8)
-    loader = ArrayLoader(images, np.zeros(8, np.int64), recipe.with_({"data.batch_size": 8}), training=True)
-    batch = read(loader)
-    w = training_windows(
-        recipe.augment,
-        np.full(8, 65),
-        np.full(8, 65),
-        seed=recipe.seeds.augment,
-        epoch=0,
-        sample=batch.index.numpy(),
-        view=batch.view.numpy(),
-    )
-    expected = crop_resize(images, w.boxes, w.flips, TrainingPixels(recipe).resolution, "bicubic")
-    difference = np.abs(batch.images.permute(0, 2, 3, 1).numpy().astype(int) - expected)
-    assert difference.max() <= 1
 
 
 # ------------------------------------------------------------------------------------------ data sets

@@ -26,9 +26,6 @@ class _Slice:
     def image(self, slot: int) -> Image.Image:
         return open_raw(self._images[slot].reshape(-1), *self._images.shape[1:3])
 
-    def pixels(self) -> Pixels:
-        return self._images
-
 
 class ArrayLoader:
     """Batches of `images` [N, H, W, 3] uint8 and `labels` [N], by the same rules as from a `.beton`."""

@@ -1,4 +1,8 @@
-"""Where an image is cropped and whether it is flipped: pure functions of counter-based draws."""
+"""Which square of each image a model is given: pure functions of sizes and counter-based draws.
+
+Every crop of training and evaluation is one `Windows`: a window of the source is resized, and a square is
+taken out of the result. So there is one decoder for all of them.
+"""
 
 from __future__ import annotations
 
@@ -8,45 +12,85 @@ import numpy as np
 from numpy.typing import NDArray
 
 from interplay.counter_rng import uniform
-from interplay.recipe.tree import Augment, RandomResizedCrop
+from interplay.recipe.tree import Augment, RandomResizedCrop, SimpleRandomCrop
 
 _ATTEMPTS = 10
+
+Integers = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class Windows:
-    """For each image of a batch the source window (left, top, right, bottom) and whether it is mirrored."""
+    """For each image of a batch, how its square of R x R pixels is made.
 
-    boxes: NDArray[np.int64]
+    Attributes:
+        boxes: [B, 4] the window of the source: left, top, right, bottom. No pixel around it is looked at.
+        sizes: [B, 2] width and height that the window is resized to.
+        corners: [B, 2] left and top of the square within the resized window. Where the square reaches beyond it,
+            the window is mirrored without repeating its border.
+        flips: [B] whether the square is mirrored.
+    """
+
+    boxes: Integers
+    sizes: Integers
+    corners: Integers
     flips: NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return len(self.boxes)
 
 
 def training_windows(
     augment: Augment,
-    heights: NDArray[np.int64],
-    widths: NDArray[np.int64],
+    resolution: int,
+    heights: Integers,
+    widths: Integers,
     *,
     seed: int,
     epoch: int,
-    sample: NDArray[np.int64],
-    view: NDArray[np.int64],
+    sample: Integers,
+    view: Integers,
 ) -> Windows:
-    """[B] image sizes and identities -> [B, 4] windows and [B] flips."""
+    """[B] image sizes and identities -> windows of squares of `resolution` pixels."""
+    crop = augment.crop
     flips = uniform("flip", seed, epoch, sample, view)[:, 0] < augment.flip
-    if isinstance(augment.crop, RandomResizedCrop):
+    boxes = _whole(heights, widths)
+    if isinstance(crop, SimpleRandomCrop):
+        draws = uniform("crop", seed, epoch, sample, view, count=2)
+        sizes = _short_side(resolution, heights, widths)
+        room = sizes - resolution + 2 * crop.padding + 1
+        corners = np.floor(draws * room).astype(np.int64) - crop.padding
+        return Windows(boxes, sizes, corners, flips)
+    if isinstance(crop, RandomResizedCrop):
         draws = uniform("crop", seed, epoch, sample, view, count=4 * _ATTEMPTS)
-        boxes = _random_resized(augment.crop, heights, widths, draws.reshape(-1, _ATTEMPTS, 4))
-    else:
-        boxes = np.stack([np.zeros_like(widths), np.zeros_like(heights), widths, heights], axis=1)
-    return Windows(boxes, flips)
+        boxes = _random_resized(crop, heights, widths, draws.reshape(-1, _ATTEMPTS, 4))
+    sizes = np.full((len(boxes), 2), resolution, dtype=np.int64)
+    return Windows(boxes, sizes, np.zeros_like(sizes), flips)
+
+
+def evaluation_windows(resolution: int, crop_ratio: float, heights: Integers, widths: Integers) -> Windows:
+    """Short side to `resolution / crop_ratio`, then the centre.
+
+    The same as torchvision's `Resize(int(resolution / crop_ratio))` and `CenterCrop(resolution)`.
+    """
+    sizes = _short_side(int(resolution / crop_ratio), heights, widths)
+    corners = np.rint((sizes - resolution) / 2.0).astype(np.int64)
+    return Windows(_whole(heights, widths), sizes, corners, np.zeros(len(sizes), dtype=np.bool_))
+
+
+def _whole(heights: Integers, widths: Integers) -> Integers:
+    return np.stack([np.zeros_like(widths), np.zeros_like(heights), widths, heights], axis=1)
+
+
+def _short_side(short: int, heights: Integers, widths: Integers) -> Integers:
+    """torchvision's rule: the short side becomes `short`, the long one keeps the ratio, rounded down."""
+    shorter = np.minimum(heights, widths)
+    return np.stack([(short * side / shorter).astype(np.int64) for side in (widths, heights)], axis=1)
 
 
 def _random_resized(
-    crop: RandomResizedCrop,
-    heights: NDArray[np.int64],
-    widths: NDArray[np.int64],
-    draws: NDArray[np.float64],
-) -> NDArray[np.int64]:
+    crop: RandomResizedCrop, heights: Integers, widths: Integers, draws: NDArray[np.float64]
+) -> Integers:
     """torchvision's rule: up to ten attempts, the first that fits, otherwise the largest centred window."""
     h, w = heights[:, None].astype(np.float64), widths[:, None].astype(np.float64)
     area = h * w * (crop.scale[0] + draws[..., 0] * (crop.scale[1] - crop.scale[0]))

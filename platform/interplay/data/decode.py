@@ -12,9 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from interplay.data.crops import Windows
+
 Pixels = NDArray[np.uint8]
 
-FILTERS = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
+FILTERS = {
+    "bicubic": Image.Resampling.BICUBIC,
+    "bilinear": Image.Resampling.BILINEAR,
+    "box": Image.Resampling.BOX,
+}
 
 
 def open_raw(data: Pixels, height: int, width: int) -> Image.Image:
@@ -32,29 +38,28 @@ def why_unreadable(error: Exception) -> str:
     return "unknown format" if isinstance(error, UnidentifiedImageError) else str(error)
 
 
-def training_pixels(
-    image: Image.Image, box: NDArray[np.int64], flip: bool, resolution: int, interpolation: str
-) -> Pixels:
-    """The window `box` of `image`, resized, mirrored if `flip`: [resolution, resolution, 3].
+def cut(image: Image.Image, windows: Windows, slot: int, resolution: int, interpolation: str) -> Pixels:
+    """The square that `windows` names at `slot`: [resolution, resolution, 3].
 
-    Cropped first, as torchvision does: `resize(box=...)` would let pixels around the window into its edge.
+    Cropped before it is resized, as torchvision does: `resize(box=...)` would let pixels around the window in.
     """
-    left, top, right, bottom = (int(v) for v in box)
-    resized = image.crop((left, top, right, bottom)).resize((resolution, resolution), FILTERS[interpolation])
-    pixels = np.asarray(resized)
-    return pixels[:, ::-1] if flip else pixels
+    left, top, right, bottom = (int(v) for v in windows.boxes[slot])
+    width, height = (int(v) for v in windows.sizes[slot])
+    if (left, top, right, bottom) != (0, 0, *image.size):
+        image = image.crop((left, top, right, bottom))
+    if (width, height) != image.size:
+        image = image.resize((width, height), FILTERS[interpolation])
+    pixels = np.asarray(image)
+    left, top = (int(v) for v in windows.corners[slot])
+    if (left, top, width, height) != (0, 0, resolution, resolution):
+        pixels = pixels[mirrored(top, resolution, height)[:, None], mirrored(left, resolution, width)]
+    return pixels[:, ::-1] if windows.flips[slot] else pixels
 
 
-def evaluation_pixels(image: Image.Image, resolution: int, crop_ratio: float, interpolation: str) -> Pixels:
-    """Short side to `resolution / crop_ratio`, then the centre: [resolution, resolution, 3].
-
-    The same as torchvision's `Resize(int(resolution / crop_ratio))` and `CenterCrop(resolution)`.
-    """
-    width, height = image.size
-    short = int(resolution / crop_ratio)
-    portrait = width <= height
-    size = (short, int(short * height / width)) if portrait else (int(short * width / height), short)
-    resized = image if size == image.size else image.resize(size, FILTERS[interpolation])
-    left = round((size[0] - resolution) / 2.0)
-    top = round((size[1] - resolution) / 2.0)
-    return np.asarray(resized.crop((left, top, left + resolution, top + resolution)))
+def mirrored(start: int, count: int, length: int) -> NDArray[np.int64]:
+    """The pixels `start ... start + count` of an axis of `length`, mirrored at its ends: [count] positions."""
+    if length == 1:
+        return np.zeros(count, dtype=np.int64)
+    position = np.abs(np.arange(start, start + count)) % (2 * length - 2)
+    inside: NDArray[np.int64] = np.minimum(position, 2 * length - 2 - position)
+    return inside

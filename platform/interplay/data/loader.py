@@ -18,7 +18,7 @@ from PIL import Image
 
 from interplay.data import ffcv_engine as engine
 from interplay.data.batch import Batch, Loaders
-from interplay.data.decode import Pixels, open_encoded, open_raw
+from interplay.data.decode import open_encoded, open_raw
 from interplay.data.manifest import SPLITS
 from interplay.data.order import Indices, evaluation_draws, shard, training_draws, unpack
 from interplay.data.pipeline import EvaluationPixels, PixelPipeline, TrainingPixels
@@ -91,15 +91,6 @@ class _StoredRows:
         if self._rows["mode"][slot] == engine.RAW_MODE:
             return open_raw(stored, *map(int, self.sizes[slot]))
         return open_encoded(stored)
-
-    def pixels(self) -> Pixels | None:
-        raw = (self._rows["mode"] == engine.RAW_MODE).all()
-        if not raw or (self.sizes != self.sizes[0]).any():
-            return None
-        height, width = map(int, self.sizes[0])
-        every_byte = self._starts[:, None] + np.arange(height * width * 3)
-        pixels: Pixels = self._data[every_byte].reshape(-1, height, width, 3)
-        return pixels
 
 
 class _DrawDecoder(engine.IntDecoder):  # type: ignore[misc]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Protocol
@@ -11,10 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from interplay.data.crops import training_windows
-from interplay.data.decode import Pixels, evaluation_pixels, training_pixels
+from interplay.data.crops import Windows, evaluation_windows, training_windows
+from interplay.data.decode import Pixels, cut
 from interplay.data.order import Indices, unpack
-from interplay.data.resample import LARGEST_SIDE, crop_resize
 from interplay.recipe.tree import Recipe
 
 
@@ -28,14 +26,23 @@ class Stored(Protocol):
         """One image, decoded, in RGB."""
         ...
 
-    def pixels(self) -> Pixels | None:
-        """[B, H, W, 3] if all images are stored as pixels of one size, otherwise None."""
+
+class PixelPipeline(Protocol):
+    """Fills batches with the squares that a recipe asks for."""
+
+    @property
+    def resolution(self) -> int:
+        """Side of the squares."""
+        ...
+
+    def fill(self, out: Pixels, draws: Indices, epoch: int, stored: Stored, pool: Executor | None) -> None:
+        """Writes the images that `draws` name into `out` [B, R, R, 3]."""
         ...
 
 
 @dataclass(frozen=True)
 class TrainingPixels:
-    """Fills batches with randomly cropped and flipped images."""
+    """Randomly cropped and flipped images."""
 
     recipe: Recipe
 
@@ -44,10 +51,10 @@ class TrainingPixels:
         return self.recipe.data.resolution
 
     def fill(self, out: Pixels, draws: Indices, epoch: int, stored: Stored, pool: Executor | None) -> None:
-        """Writes the images that `draws` name into `out` [B, R, R, 3]."""
         sample, view = unpack(draws)
         windows = training_windows(
             self.recipe.augment,
+            self.resolution,
             stored.sizes[:, 0],
             stored.sizes[:, 1],
             seed=self.recipe.seeds.augment,
@@ -55,21 +62,12 @@ class TrainingPixels:
             sample=sample,
             view=view,
         )
-        resolution, interpolation = self.resolution, self.recipe.data.interpolation
-        if stored.sizes.max() <= LARGEST_SIDE and (pixels := stored.pixels()) is not None:
-            out[:] = crop_resize(pixels, windows.boxes, windows.flips, resolution, interpolation)
-            return
-
-        def one(slot: int) -> None:
-            box, flip = windows.boxes[slot], bool(windows.flips[slot])
-            out[slot] = training_pixels(stored.image(slot), box, flip, resolution, interpolation)
-
-        _each(one, len(draws), pool)
+        fill(out, windows, stored, self.recipe.data.interpolation, pool)
 
 
 @dataclass(frozen=True)
 class EvaluationPixels:
-    """Fills batches with centre crops."""
+    """Centre crops; the epoch does not matter."""
 
     recipe: Recipe
 
@@ -78,23 +76,21 @@ class EvaluationPixels:
         return self.recipe.evaluation.resolution or self.recipe.data.resolution
 
     def fill(self, out: Pixels, draws: Indices, epoch: int, stored: Stored, pool: Executor | None) -> None:
-        """As `TrainingPixels.fill`; `epoch` does not matter."""
-        resolution, interpolation = self.resolution, self.recipe.data.interpolation
-        ratio = self.recipe.evaluation.crop_ratio
-
-        def one(slot: int) -> None:
-            out[slot] = evaluation_pixels(stored.image(slot), resolution, ratio, interpolation)
-
-        _each(one, len(draws), pool)
+        heights, widths = stored.sizes.T
+        windows = evaluation_windows(self.resolution, self.recipe.evaluation.crop_ratio, heights, widths)
+        fill(out, windows, stored, self.recipe.data.interpolation, pool)
 
 
-PixelPipeline = TrainingPixels | EvaluationPixels
+def fill(out: Pixels, windows: Windows, stored: Stored, interpolation: str, pool: Executor | None) -> None:
+    """Writes the squares that `windows` cut out of `stored` into `out` [B, R, R, 3]."""
+    resolution = out.shape[1]
 
+    def one(slot: int) -> None:
+        out[slot] = cut(stored.image(slot), windows, slot, resolution, interpolation)
 
-def _each(work: Callable[[int], None], count: int, pool: Executor | None) -> None:
     if pool is None:
-        for slot in range(count):
-            work(slot)
+        for slot in range(len(windows)):
+            one(slot)
     else:
-        for _ in pool.map(work, range(count)):
+        for _ in pool.map(one, range(len(windows))):
             pass

@@ -40,6 +40,7 @@ from interplay.recipe.tree import (
     Recipe,
     ResizeOnly,
     Seeds,
+    SimpleRandomCrop,
     ThreeAugment,
 )
 
@@ -75,6 +76,7 @@ __all__ = [
     "ResizeOnly",
     "ScalarScale",
     "Seeds",
+    "SimpleRandomCrop",
     "TFixup",
     "ThreeAugment",
     "TimmModel",

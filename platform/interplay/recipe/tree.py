@@ -23,7 +23,7 @@ class Data(Part):
     dataset: str = "digits"
     resolution: Positive = 224
     batch_size: Positive = 1024
-    interpolation: Literal["bicubic", "bilinear"] = "bicubic"
+    interpolation: Literal["bicubic", "bilinear", "box"] = "bicubic"
 
 
 # --------------------------------------------------------------------------------------- augmentation
@@ -49,7 +49,14 @@ class RandomResizedCrop(Part):
         return self
 
 
-Crop = Annotated[ResizeOnly | RandomResizedCrop, Field(discriminator="kind"), ByName]
+class SimpleRandomCrop(Part):
+    """The short side resized to the resolution, `padding` pixels mirrored around, a random square (thesis S6.2)."""
+
+    kind: Literal["simple_random_crop"] = "simple_random_crop"
+    padding: Whole = Field(4, ge=0)
+
+
+Crop = Annotated[ResizeOnly | RandomResizedCrop | SimpleRandomCrop, Field(discriminator="kind"), ByName]
 
 
 class NoPolicy(Part):
