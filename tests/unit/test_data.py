@@ -1,11 +1,11 @@
-"""Reading: orders, crops, pixels, and loaders that agree over storages, threads, ranks and restarts."""
+"""Reading: crops, pixels, and loaders that agree over storages, threads, ranks and restarts."""
 
 from __future__ import annotations
 
 import gc
 import threading
-from collections import Counter
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +21,6 @@ from interplay.data import Batch, Loader, Loaders, array_loaders, from_samples, 
 from interplay.data.crops import Windows, evaluation_windows, training_windows
 from interplay.data.decode import Pixels, cut, mirrored
 from interplay.data.loader import beton_loaders
-from interplay.data.order import evaluation_draws, shard, training_draws, unpack
 from interplay.data.write import write_beton
 from interplay.errors import InterplayError
 from interplay.recipe import Augment, Recipe, SimpleRandomCrop
@@ -34,62 +33,6 @@ MODES = {
 }
 
 Splits = dict[str, tuple[Pixels, NDArray[np.int64]]]
-
-
-# --------------------------------------------------------------------------------------------- orders
-@pytest.mark.parametrize("repeats", [1, 2, 3, 4])
-def test_repeated_augmentation_gives_each_visited_sample_all_views(repeats: int) -> None:
-    sample, view = unpack(training_draws(103, seed=0, epoch=0, repeats=repeats, batch_size=12))
-    assert len(sample) == 96
-    whole = Counter(sample.tolist())
-    assert set(list(whole.values())[:-1]) == {repeats}  # the last visited sample may be cut by the epoch's end
-    assert len(whole) == -(-96 // repeats)
-    assert len(set(zip(sample.tolist(), view.tolist(), strict=True))) == 96
-    np.testing.assert_array_equal(view, np.arange(96) % repeats)
-
-
-def test_epochs_and_seeds_have_other_orders_and_the_same_samples() -> None:
-    orders = [training_draws(64, seed=s, epoch=e, repeats=1, batch_size=16) for s in (0, 1) for e in (0, 1)]
-    assert len({tuple(o) for o in orders}) == 4
-    assert all(sorted(o) == list(range(64)) for o in orders)
-
-
-@pytest.mark.parametrize("repeats", [1, 3])
-@pytest.mark.parametrize("world", [1, 2, 4])
-def test_shards_are_the_global_batch_and_keep_mixing_pairs_together(world: int, repeats: int) -> None:
-    draws = training_draws(100, seed=0, epoch=0, repeats=repeats, batch_size=24)
-    shards = [shard(draws, batch_size=24, rank=rank, world=world).reshape(-1, 24 // world) for rank in range(world)]
-    for number, batch in enumerate(draws.reshape(-1, 24)):
-        assert sorted(np.concatenate([s[number] for s in shards])) == sorted(batch)
-        partner = dict(zip(batch.tolist(), batch[::-1].tolist(), strict=True))
-        for s in shards:
-            assert [partner[d] for d in s[number].tolist()] == s[number][::-1].tolist()
-
-
-def test_views_of_a_sample_go_to_different_ranks() -> None:
-    draws = training_draws(64, seed=0, epoch=0, repeats=2, batch_size=16)
-    for rank in (0, 1):
-        for batch in shard(draws, batch_size=16, rank=rank, world=2).reshape(-1, 8):
-            assert len(set(unpack(batch)[0].tolist())) == 8
-
-
-@pytest.mark.parametrize("world", [1, 2, 3, 4, 7])
-@pytest.mark.parametrize("samples", [0, 1, 5, 33])
-def test_evaluation_visits_every_sample_once(samples: int, world: int) -> None:
-    shards = [evaluation_draws(samples, rank=rank, world=world) for rank in range(world)]
-    assert sorted(np.concatenate(shards)) == list(range(samples))
-    assert max(map(len, shards)) - min(map(len, shards)) <= 1
-
-
-def test_fewer_samples_than_a_batch_are_refused() -> None:
-    with pytest.raises(InterplayError, match=r"data.batch_size=64 is more than the 63 training samples; lower"):
-        training_draws(63, seed=0, epoch=0, repeats=1, batch_size=64)
-
-
-@pytest.mark.parametrize(("batch_size", "world"), [(30, 4), (6, 2), (5, 5)])
-def test_a_batch_that_ranks_cannot_share_is_refused(batch_size: int, world: int) -> None:
-    with pytest.raises(InterplayError, match=f"use a multiple of {2 * world}"):
-        shard(np.arange(batch_size), batch_size=batch_size, rank=0, world=world)
 
 
 # ---------------------------------------------------------------------------------------------- crops
@@ -254,12 +197,12 @@ def read(loader: Loader | None, epoch: int = 0) -> Batch:
 
 
 def joined(batches: list[Batch]) -> Batch:
-    return Batch(*(torch.cat([getattr(b, f) for b in batches]) for f in ("images", "labels", "index", "view")))
+    return Batch(**{f.name: torch.cat([getattr(b, f.name) for b in batches]) for f in fields(Batch)})
 
 
 def assert_same(one: Batch, other: Batch) -> None:
-    for field in ("index", "view", "labels", "images"):
-        assert torch.equal(getattr(one, field), getattr(other, field)), field
+    for field in fields(Batch):
+        assert torch.equal(getattr(one, field.name), getattr(other, field.name)), field.name
 
 
 def by_identity(batch: Batch) -> dict[tuple[int, int], bytes]:
@@ -332,6 +275,21 @@ def test_epochs_differ_and_come_back_in_any_order(beton: Path, recipe: Recipe) -
     assert_same(read(fresh, 0), epochs[0])
 
 
+@pytest.mark.parametrize("world", [1, 2])
+@pytest.mark.parametrize("start", [1, 2])
+def test_an_epoch_can_be_entered_in_its_middle(
+    beton: Path, random_splits: Splits, recipe: Recipe, start: int, world: int
+) -> None:
+    for rank in range(world):
+        loaders = beton_loaders(beton, recipe, rank=rank, world=world)
+        arrays = array_loaders(random_splits, recipe, rank=rank, world=world)
+        for loader in (loaders.train, arrays.train):
+            whole = list(loader.epoch(1))
+            assert len(whole) > 2
+            assert_same(joined(list(loader.epoch(1, start))), joined(whole[start:]))
+        assert_same(read(loaders.train, 1), joined(list(arrays.train.epoch(1))))
+
+
 @pytest.mark.parametrize("changes", [{"seeds.order": 1}, {"seeds.augment": 1}])
 def test_each_seed_has_its_own_effect(beton: Path, recipe: Recipe, changes: dict[str, int]) -> None:
     one, other = read(beton_loaders(beton, recipe).train), read(beton_loaders(beton, recipe.with_(changes)).train)
@@ -346,7 +304,11 @@ def test_every_data_setting_changes_the_batch(beton: Path, recipe: Recipe, inter
         {"augment.flip": 0.0},
         {"augment.crop": "resize"},
         {"augment.repeats": 1},
+        {"augment.crop": "simple_random_crop"},
         {"data.resolution": 20},
+        {"data.order": "sequential"},
+        {"data.order": "quasi_random", "data.order.block": 4, "data.order.window": 2},
+        {"data.order": "class_balanced"},
     ):
         changed = recipe.with_({"data.interpolation": interpolation, **changes})
         assert not torch.equal(read(beton_loaders(beton, changed).train).images, plain.images)
@@ -363,7 +325,7 @@ def test_batches_kept_are_not_overwritten(train: Loader) -> None:
     kept, copies = [], []
     for batch in train.epoch(0):
         kept.append(batch)
-        copies.append(Batch(*(t.clone() for t in (batch.images, batch.labels, batch.index, batch.view))))
+        copies.append(Batch(**{f.name: getattr(batch, f.name).clone() for f in fields(Batch)}))
     assert_same(joined(kept), joined(copies))
 
 

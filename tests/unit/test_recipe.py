@@ -273,6 +273,7 @@ OTHER: dict[str, dict[str, Any]] = {  # another value for each leaf that is no p
     "model.norm_position": {"model.norm_position": "post"},
     "model.second_token": {"model.second_token": "distillation"},
     "model.fusion": {"model.fusion": "first", "model.second_token": "class"},
+    "data.order.kind": {"data.order": "sequential"},
     "model.pool.kind": {"model.pool": "average"},
     "model.pool.token_in_keys": {"model.pool.token_in_keys": False},
     "model.pool.scaled": {"model.pool.scaled": False},

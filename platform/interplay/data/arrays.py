@@ -11,7 +11,7 @@ from PIL import Image
 
 from interplay.data.batch import Batch, Loaders
 from interplay.data.decode import Pixels, open_raw
-from interplay.data.order import evaluation_draws, shard, training_draws, unpack
+from interplay.data.order import epoch_draws, unpack
 from interplay.data.pipeline import EvaluationPixels, TrainingPixels
 from interplay.recipe.tree import Recipe
 
@@ -28,7 +28,7 @@ class _Slice:
 
 
 class ArrayLoader:
-    """Batches of `images` [N, H, W, 3] uint8 and `labels` [N], by the same rules as from a `.beton`."""
+    """Batches of `images` [N, H, W, 3] uint8 and `labels` [N] or [N, L], by the same rules as from a `.beton`."""
 
     def __init__(
         self,
@@ -40,8 +40,8 @@ class ArrayLoader:
         rank: int = 0,
         world: int = 1,
     ) -> None:
-        self._images, self._labels, self._recipe = images, labels, recipe
-        self._training, self._rank, self._world = training, rank, world
+        self._images, self._levels = images, labels.reshape(len(images), -1)
+        self._draws = epoch_draws(recipe, self._levels[:, 0], training=training, rank=rank, world=world)
         self._pipeline = TrainingPixels(recipe) if training else EvaluationPixels(recipe)
         self._batch = recipe.data.batch_size // world
 
@@ -49,33 +49,21 @@ class ArrayLoader:
     def samples(self) -> int:
         return len(self._images)
 
-    def _draws(self, epoch: int) -> NDArray[np.int64]:
-        if not self._training:
-            return evaluation_draws(self.samples, rank=self._rank, world=self._world)
-        batch_size = self._recipe.data.batch_size
-        draws = training_draws(
-            self.samples,
-            seed=self._recipe.seeds.order,
-            epoch=epoch,
-            repeats=self._recipe.augment.repeats,
-            batch_size=batch_size,
-        )
-        return shard(draws, batch_size=batch_size, rank=self._rank, world=self._world)
-
     def __len__(self) -> int:
         return -(-len(self._draws(0)) // self._batch)
 
-    def epoch(self, epoch: int) -> Iterator[Batch]:
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         draws = self._draws(epoch)
-        for start in range(0, len(draws), self._batch):
-            part = draws[start : start + self._batch]
+        for first in range(start * self._batch, len(draws), self._batch):
+            part = draws[first : first + self._batch]
             sample, view = unpack(part)
             resolution = self._pipeline.resolution
             pixels = np.empty((len(part), resolution, resolution, 3), dtype=np.uint8)
             self._pipeline.fill(pixels, part, epoch, _Slice(self._images[sample]), None)
             yield Batch(
                 images=torch.from_numpy(pixels).permute(0, 3, 1, 2),
-                labels=torch.from_numpy(self._labels[sample]),
+                labels=torch.from_numpy(self._levels[sample, 0]),
+                levels=torch.from_numpy(self._levels[sample]),
                 index=torch.from_numpy(sample),
                 view=torch.from_numpy(view),
             )
@@ -100,7 +88,7 @@ def array_loaders(
         train=train,
         val=loader("val"),
         test=loader("test"),
-        classes=int(max(labels.max() for _, labels in splits.values())) + 1,
+        classes=int(max(labels.reshape(len(labels), -1)[:, 0].max() for _, labels in splits.values())) + 1,
         mean=(float(mean[0]), float(mean[1]), float(mean[2])),
         std=(float(std[0]), float(std[1]), float(std[2])),
     )

@@ -15,13 +15,15 @@ class Batch:
 
     Attributes:
         images: [B, 3, R, R] uint8, RGB, cropped, resized and flipped.
-        labels: [B] int64; the first label level.
+        labels: [B] int64; the first label level, the one that is trained on.
+        levels: [B, L] int64; all label levels, finest first.
         index: [B] int64 position of each sample in its data set.
         view: [B] int64 which repetition of the sample within the epoch (0 without repeated augmentation).
     """
 
     images: Tensor
     labels: Tensor
+    levels: Tensor
     index: Tensor
     view: Tensor
 
@@ -38,8 +40,8 @@ class Loader(Protocol):
         """Batches of one epoch on this rank."""
         ...
 
-    def epoch(self, epoch: int) -> Iterator[Batch]:
-        """The batches of `epoch`, on this rank. Batches may be kept: they are never overwritten."""
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+        """This rank's batches of `epoch`, from number `start` on. They may be kept: none is ever overwritten."""
         ...
 
 

@@ -20,7 +20,7 @@ from interplay.data import ffcv_engine as engine
 from interplay.data.batch import Batch, Loaders
 from interplay.data.decode import open_encoded, open_raw
 from interplay.data.manifest import SPLITS
-from interplay.data.order import Indices, evaluation_draws, shard, training_draws, unpack
+from interplay.data.order import Indices, epoch_draws, unpack
 from interplay.data.pipeline import EvaluationPixels, PixelPipeline, TrainingPixels
 from interplay.data.verify import open_checked
 from interplay.data.write import IMAGE, INDEX, SPLIT, label_field
@@ -30,8 +30,11 @@ from interplay.recipe.tree import Recipe
 class _Order(engine.TraversalOrder):  # type: ignore[misc]
     """Hands FFCV an epoch's draws: a sample's position and view packed into one integer, and the epoch beside it.
 
-    With the epoch in every row, epochs of one loader may be read at the same time.
+    With the epoch in every row, epochs of one loader may be read at the same time. The first `skip` draws are
+    left out.
     """
+
+    skip = 0
 
     def __init__(self, draws: Callable[[int], Indices]) -> None:
         self._draws = draws
@@ -41,7 +44,7 @@ class _Order(engine.TraversalOrder):  # type: ignore[misc]
         return self
 
     def sample_order(self, epoch: int) -> Indices:
-        draws = self._draws(epoch)
+        draws = self._draws(epoch)[self.skip :]
         return np.stack([draws, np.full_like(draws, epoch)], axis=1)
 
 
@@ -111,7 +114,7 @@ class BetonLoader:
         self,
         path: Path,
         positions: Indices,
-        labels: NDArray[np.int64],
+        levels: NDArray[np.int64],
         recipe: Recipe,
         *,
         training: bool,
@@ -119,21 +122,8 @@ class BetonLoader:
         world: int,
         threads: int,
     ) -> None:
-        self._positions, self._labels = positions, labels
-        batch_size = recipe.data.batch_size
-
-        def draws(epoch: int) -> Indices:
-            if not training:
-                return evaluation_draws(len(positions), rank=rank, world=world)
-            order = training_draws(
-                len(positions),
-                seed=recipe.seeds.order,
-                epoch=epoch,
-                repeats=recipe.augment.repeats,
-                batch_size=batch_size,
-            )
-            return shard(order, batch_size=batch_size, rank=rank, world=world)
-
+        self._positions, self._levels = positions, levels
+        self._order = _Order(epoch_draws(recipe, levels[positions, 0], training=training, rank=rank, world=world))
         pool = ThreadPoolExecutor(threads, thread_name_prefix="decode") if threads > 1 else None
         pipeline = TrainingPixels(recipe) if training else EvaluationPixels(recipe)
         self._decoder = _PixelDecoder(pipeline, positions, pool)
@@ -142,10 +132,10 @@ class BetonLoader:
         with engine.without_compiler():
             self._loader = engine.Loader(
                 str(path),
-                batch_size=batch_size // world,
+                batch_size=recipe.data.batch_size // world,
                 num_workers=workers,
                 os_cache=True,
-                order=_Order(draws),
+                order=self._order,
                 seed=0,
                 drop_last=False,
                 pipelines={
@@ -162,10 +152,13 @@ class BetonLoader:
     def __len__(self) -> int:
         return len(self._loader)
 
-    def epoch(self, epoch: int) -> Iterator[Batch]:
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         self._decoder.errors.pop(epoch, None)
-        self._loader.next_epoch = epoch
-        batches = iter(self._loader)
+        self._loader.next_epoch, self._order.skip = epoch, start * self._loader.batch_size
+        try:
+            batches = iter(self._loader)  # draws the order now
+        finally:
+            self._order.skip = 0
         try:
             for pixels, draws in batches:
                 if epoch in self._decoder.errors:
@@ -174,7 +167,8 @@ class BetonLoader:
                 position = self._positions[sample]
                 yield Batch(
                     images=torch.from_numpy(pixels.copy()).permute(0, 3, 1, 2),
-                    labels=torch.from_numpy(self._labels[position]),
+                    labels=torch.from_numpy(self._levels[position, 0]),
+                    levels=torch.from_numpy(self._levels[position]),
                     index=torch.from_numpy(sample),
                     view=torch.from_numpy(view),
                 )
@@ -199,7 +193,8 @@ def beton_loaders(path: Path, recipe: Recipe, *, rank: int = 0, world: int = 1, 
         InterplayError: if the file is missing or damaged, or the batch cannot be split over the workers.
     """
     manifest, reader = open_checked(path)
-    labels = reader.metadata[f"f{reader.field_names.index(label_field(0))}"].astype(np.int64)
+    columns = [reader.metadata[f"f{reader.field_names.index(label_field(n))}"] for n in range(len(manifest.classes))]
+    levels = np.stack(columns, axis=1).astype(np.int64)
     splits = reader.metadata[f"f{reader.field_names.index(SPLIT)}"]
 
     def loader(name: str) -> BetonLoader | None:
@@ -207,7 +202,7 @@ def beton_loaders(path: Path, recipe: Recipe, *, rank: int = 0, world: int = 1, 
         if not len(positions):
             return None
         return BetonLoader(
-            path, positions, labels, recipe, training=name == "train", rank=rank, world=world, threads=threads
+            path, positions, levels, recipe, training=name == "train", rank=rank, world=world, threads=threads
         )
 
     train = loader("train")

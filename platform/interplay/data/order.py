@@ -2,35 +2,102 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
 from interplay.counter_rng import permutation
 from interplay.errors import InterplayError
+from interplay.recipe.tree import Order, QuasiRandom, Recipe, Sequential, Shuffle
 
 Indices = NDArray[np.int64]
 
 _VIEW_SHIFT = 40  # samples in the low bits, the view above: one integer names a draw
 
 
-def training_draws(samples: int, *, seed: int, epoch: int, repeats: int, batch_size: int) -> Indices:
+def epoch_draws(
+    recipe: Recipe, labels: Indices, *, training: bool, rank: int, world: int
+) -> Callable[[int], Indices]:
+    """epoch -> one rank's draws of a split whose samples have `labels` [N]; see `training_draws` and `shard`."""
+    if not training:
+        return lambda epoch: evaluation_draws(len(labels), rank=rank, world=world)
+    batch_size = recipe.data.batch_size
+
+    def draws(epoch: int) -> Indices:
+        everyone = training_draws(
+            labels,
+            order=recipe.data.order,
+            seed=recipe.seeds.order,
+            epoch=epoch,
+            repeats=recipe.augment.repeats,
+            batch_size=batch_size,
+        )
+        return shard(everyone, batch_size=batch_size, rank=rank, world=world)
+
+    return draws
+
+
+def training_draws(labels: Indices, *, order: Order, seed: int, epoch: int, repeats: int, batch_size: int) -> Indices:
     """The epoch's draws in global order, whole batches only; `unpack` gives (sample, view).
 
     With `repeats` = r each visited sample appears r times in a row, as different views, and the epoch keeps
     its length, so about one r-th of the samples is visited (repeated augmentation, thesis S3.4.5).
 
+    Args:
+        labels: [N] labels of the samples.
+        order: in which they are visited.
+        seed: the recipe's seed of the order.
+        epoch: number of the epoch.
+        repeats: views of each visited sample.
+        batch_size: of the global batch.
+
     Raises:
         InterplayError: if there are fewer samples than one batch needs.
     """
+    samples = len(labels)
     if samples < batch_size:
         raise InterplayError(
             f"data.batch_size={batch_size} is more than the {samples} training samples; lower data.batch_size"
         )
     length = samples // batch_size * batch_size
-    shuffled = permutation("order", seed, epoch, samples)
-    sample = np.repeat(shuffled, repeats)[:length]
-    view = np.tile(np.arange(repeats, dtype=np.int64), samples)[:length]
+    visited, earlier = _visits(order, labels, seed, epoch)
+    sample = np.repeat(visited, repeats)[:length]
+    view = (earlier[:, None] * repeats + np.arange(repeats)).reshape(-1)[:length]
     return sample | (view << _VIEW_SHIFT)
+
+
+def _visits(order: Order, labels: Indices, seed: int, epoch: int) -> tuple[Indices, Indices]:
+    """[N] samples in the epoch's order, and how often each was visited earlier in it."""
+    samples = len(labels)
+    once = np.zeros(samples, dtype=np.int64)
+    if isinstance(order, Sequential):
+        return np.arange(samples, dtype=np.int64), once
+    shuffled = permutation("order", seed, epoch, samples)
+    if isinstance(order, Shuffle):
+        return shuffled, once
+    if isinstance(order, QuasiRandom):
+        blocks = -(-samples // order.block)
+        place = np.empty(blocks, dtype=np.int64)
+        place[permutation("order.blocks", seed, epoch, blocks)] = np.arange(blocks)
+        group = place[shuffled // order.block] // order.window
+        return shuffled[np.argsort(group, kind="stable")], once
+    return _balanced(shuffled, labels, seed, epoch)
+
+
+def _balanced(shuffled: Indices, labels: Indices, seed: int, epoch: int) -> tuple[Indices, Indices]:
+    """As `_visits`: every class gets its equal share of N visits, one more for some of them."""
+    classes = np.unique(labels)
+    share = np.full(len(classes), len(labels) // len(classes))
+    share[permutation("order.classes", seed, epoch, len(classes))[: len(labels) % len(classes)]] += 1
+    visited, earlier = [], []
+    for label, visits in zip(classes, share, strict=True):
+        members = shuffled[labels[shuffled] == label]
+        turn = np.arange(visits)
+        visited.append(members[turn % len(members)])
+        earlier.append(turn // len(members))
+    mixed = permutation("order.balanced", seed, epoch, len(labels))
+    return np.concatenate(visited)[mixed], np.concatenate(earlier)[mixed]
 
 
 def unpack(draws: Indices) -> tuple[Indices, Indices]:

@@ -16,6 +16,38 @@ from interplay.recipe.part import ByName, Part, Positive, Probability, Rate, Rea
 
 
 # ----------------------------------------------------------------------------------------------- data
+class Shuffle(Part):
+    """Every sample once in an epoch, in a random order."""
+
+    kind: Literal["shuffle"] = "shuffle"
+
+
+class Sequential(Part):
+    """Every sample once in an epoch, as stored."""
+
+    kind: Literal["sequential"] = "sequential"
+
+
+class QuasiRandom(Part):
+    """Every sample once in an epoch, read in large pieces: for files larger than memory.
+
+    Blocks of `block` neighbouring samples come in a random order; samples are shuffled among `window` blocks.
+    """
+
+    kind: Literal["quasi_random"] = "quasi_random"
+    block: Positive = 256
+    window: Positive = 64
+
+
+class ClassBalanced(Part):
+    """Every class equally often: rare ones are repeated within an epoch, in other crops; its length stays."""
+
+    kind: Literal["class_balanced"] = "class_balanced"
+
+
+Order = Annotated[Shuffle | Sequential | QuasiRandom | ClassBalanced, Field(discriminator="kind"), ByName]
+
+
 class Data(Part):
     """What is read. `batch_size` is global: it does not change with the number of workers."""
 
@@ -24,6 +56,7 @@ class Data(Part):
     resolution: Positive = 224
     batch_size: Positive = 1024
     interpolation: Literal["bicubic", "bilinear", "box"] = "bicubic"
+    order: Order = Shuffle()
 
 
 # --------------------------------------------------------------------------------------- augmentation
