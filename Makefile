@@ -1,14 +1,14 @@
-# make demo | test | test-quick | lint | bench     Everything sets itself up first.
+# make demo | test | test-quick | lint | bench | bench-data     Everything sets itself up first.
 VENV := .venv
 BIN := $(VENV)/bin
 export RAY_USAGE_STATS_ENABLED := 0
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: demo test test-quick lint bench setup clean
+.PHONY: demo test test-quick lint bench bench-data setup clean
 
 setup: $(VENV)/.ready
 
-$(VENV)/.ready: setup.sh constraints.txt pyproject.toml
+$(VENV)/.ready: setup.sh constraints.txt pyproject.toml $(wildcard platform/interplay/native/*.[ch])
 	./setup.sh $(VENV)
 	touch $@
 
@@ -28,6 +28,9 @@ lint: setup
 
 bench: setup
 	$(BIN)/python tests/bench/search_overhead.py
+
+bench-data: setup
+	$(BIN)/python -m tests.bench.data
 
 clean:
 	rm -rf $(VENV) runs

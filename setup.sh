@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# Sets up the virtual environment $1 from pinned constraints, and the system packages that FFCV compiles against.
+# Sets up the virtual environment $1 from pinned constraints, and the system packages that FFCV and our C extension
+# compile against.
 set -euo pipefail
 venv="${1:-.venv}"
-packages=(pkg-config libturbojpeg0-dev libopencv-dev)
+packages=(pkg-config libturbojpeg0-dev libjpeg-dev libopencv-dev)
 
 # find a Python that is new enough, before anything is installed
 python="${PYTHON:-}"
@@ -22,6 +23,9 @@ for package in "${packages[@]}"; do
     dpkg-query -W -f '${Status}' "$package" 2> /dev/null | grep -q "ok installed" || missing+=("$package")
 done
 command -v c++ > /dev/null || missing+=(g++)
+# a system's own Python keeps its headers in a package of their own; a venv's Python knows where they belong
+headers='import os, sys, sysconfig; sys.exit(not os.path.exists(os.path.join(sysconfig.get_path("include"), "Python.h")))'
+"$python" -c "$headers" || missing+=("$("$python" -c 'import sys; print("python%d.%d-dev" % sys.version_info[:2])')")
 if [ ${#missing[@]} -gt 0 ]; then
     install="apt-get install -y ${missing[*]}"
     run=()
@@ -29,12 +33,12 @@ if [ ${#missing[@]} -gt 0 ]; then
         if command -v sudo > /dev/null && sudo -n true 2> /dev/null; then
             run=(sudo)
         else
-            echo "setup: FFCV needs system packages; run: sudo $install" >&2
+            echo "setup: system packages are missing; run: sudo $install" >&2
             exit 2
         fi
     fi
     if ! command -v apt-get > /dev/null; then
-        echo "setup: FFCV needs ${missing[*]} (Debian's names); install them with this system's package manager" >&2
+        echo "setup: ${missing[*]} (Debian's names) are missing; install them with this system's package manager" >&2
         exit 2
     fi
     echo "setup: installing ${missing[*]}"

@@ -1,6 +1,6 @@
 """Images per second and core: our loader, FFCV's own, timm's and torchvision's, on the same photographs.
 
-    python tests/bench/data.py [--images 512] [--rounds 5] [--folder DIR]
+    python -m tests.bench.data [--images 512] [--rounds 5] [--folder DIR]
 
 Every loader lives in a process of its own with one thread and they take turns, several rounds of it; counted is the
 processor time of the whole process (medians, and the range over the rounds). Pixels end as 224x224 uint8 batches

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import gc
+import shutil
 import threading
 from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 import torch
 from numpy.typing import NDArray
@@ -17,7 +19,9 @@ from scipy import stats
 from torchvision.transforms import InterpolationMode, RandomResizedCrop
 from torchvision.transforms import functional as reference
 
+from interplay import native
 from interplay.data import Batch, Loader, Loaders, array_loaders, from_samples, locate
+from interplay.data import ffcv_engine as engine
 from interplay.data.crops import Windows, evaluation_windows, training_windows
 from interplay.data.decode import Pixels, cut, mirrored
 from interplay.data.loader import beton_loaders
@@ -25,6 +29,7 @@ from interplay.data.write import write_beton
 from interplay.errors import InterplayError
 from interplay.recipe import Augment, Recipe, SimpleRandomCrop
 from interplay.recipe import RandomResizedCrop as CropRecipe
+from tests.photographs import photographs
 
 MODES = {
     "bicubic": InterpolationMode.BICUBIC,
@@ -362,21 +367,87 @@ def test_an_abandoned_epoch_leaves_no_thread(beton: Path, recipe: Recipe, read_b
     assert len(read(loader, 0).index) == 96  # and the loader can go on
 
 
-@pytest.mark.parametrize("threads", [1, 3])
-def test_an_error_while_decoding_reaches_the_caller(
-    photos: Path, recipe: Recipe, threads: int, monkeypatch: pytest.MonkeyPatch
+@pytest.fixture(scope="module")
+def jpegs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[bytes]]:
+    """80 photographs of several sizes, stored as JPEGs, and their bytes."""
+    path = tmp_path_factory.mktemp("jpegs") / "jpegs.beton"
+    files = list(photographs(80, sizes=[(60, 45), (45, 60), (60, 40), (75, 75)]))
+    write_beton(from_samples([(file, i % 3) for i, file in enumerate(files)], classes=list("abc")), path, val=0.2)
+    return path, files
+
+
+CHANGES: list[dict[str, object]] = [
+    {},
+    {"data.interpolation": "bilinear", "evaluation.crop_ratio": 1.0},
+    {"augment.crop": "simple_random_crop"},
+    {"augment.repeats": 4, "data.resolution": 40},
+]
+
+
+@pytest.mark.parametrize("changes", CHANGES)
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_the_c_extension_changes_no_batch(
+    jpegs: tuple[Path, list[bytes]],
+    recipe: Recipe,
+    split: str,
+    changes: dict[str, object],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    loader = beton_loaders(photos, recipe.with_({"data.batch_size": 8}), threads=threads).train
-    sound = read(loader, 0)
-    with monkeypatch.context() as patch:
-        patch.setattr("interplay.data.pipeline.cut", _fails)
-        with pytest.raises(OSError, match="image file is truncated"):
-            read(loader, 1)
-    assert_same(read(loader, 0), sound)
+    loader = splits_of(beton_loaders(jpegs[0], recipe.with_(changes), threads=2))[split]
+    ours = read(loader)
+    monkeypatch.setattr(native, "AVAILABLE", False)
+    assert_same(read(loader), ours)
 
 
-def _fails(*_: object) -> Pixels:
-    raise OSError("image file is truncated")
+@pytest.mark.parametrize("extension", [True, False])
+@pytest.mark.parametrize("threads", [1, 3])
+def test_a_damaged_image_reaches_the_caller_by_name(
+    jpegs: tuple[Path, list[bytes]],
+    recipe: Recipe,
+    threads: int,
+    extension: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    path, files = jpegs
+    monkeypatch.setattr(native, "AVAILABLE", extension and native.AVAILABLE)
+    loaders = beton_loaders(path, recipe.with_({"augment.repeats": 1}))
+    bad = int(read(loaders.train).index[-1])
+    number = int(np.flatnonzero(_is_train(path))[bad])
+    damaged = tmp_path / "damaged.beton"
+    shutil.copy(path, damaged)
+    shutil.copy(f"{path}.json", f"{damaged}.json")
+    start = damaged.read_bytes().index(files[number])
+    with damaged.open("r+b") as file:
+        file.seek(start + 300)
+        file.write(bytes(len(files[number]) - 300))
+    train = beton_loaders(damaged, recipe.with_({"data.batch_size": 8, "augment.repeats": 1}), threads=threads).train
+    for _ in range(2):  # and it does so again
+        with pytest.raises(InterplayError, match=rf"damaged\.beton: sample {number} cannot be decoded \(.+\); write"):
+            read(train)
+
+
+def _is_train(path: Path) -> NDArray[np.bool_]:
+    reader = engine.Reader(str(path))
+    splits: NDArray[np.bool_] = reader.metadata[f"f{reader.field_names.index('split')}"] == 0
+    return splits
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("no_thread_left")
+def test_two_hundred_loaders_leave_nothing_behind(jpegs: tuple[Path, list[bytes]], recipe: Recipe) -> None:
+    """As many as a search opens in one worker, every second epoch abandoned."""
+    memory = []
+    for number in range(200):
+        loader = beton_loaders(jpegs[0], recipe.with_({"data.batch_size": 8}), threads=2).train
+        epoch = loader.epoch(number)
+        next(epoch)
+        if number % 2:
+            assert len(list(epoch)) == len(loader) - 1
+        epoch.close()
+        del epoch, loader
+        memory.append(psutil.Process().memory_info().rss)
+    assert memory[-1] - memory[50] < 20e6
 
 
 # ------------------------------------------------------------------------------------------ data sets

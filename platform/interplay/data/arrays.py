@@ -7,24 +7,13 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 
+from interplay import native
 from interplay.data.batch import Batch, Loaders
-from interplay.data.decode import Pixels, open_raw
-from interplay.data.order import epoch_draws, unpack
-from interplay.data.pipeline import EvaluationPixels, TrainingPixels
+from interplay.data.decode import Pixels
+from interplay.data.order import Indices, epoch_draws, unpack
+from interplay.data.pipeline import EvaluationPixels, Stored, TrainingPixels
 from interplay.recipe.tree import Recipe
-
-
-class _Slice:
-    """Some images of an array, as stored samples."""
-
-    def __init__(self, images: Pixels) -> None:
-        self._images = images
-        self.sizes = np.tile(np.array(images.shape[1:3], dtype=np.int64), (len(images), 1))
-
-    def image(self, slot: int) -> Image.Image:
-        return open_raw(self._images[slot].reshape(-1), *self._images.shape[1:3])
 
 
 class ArrayLoader:
@@ -40,7 +29,7 @@ class ArrayLoader:
         rank: int = 0,
         world: int = 1,
     ) -> None:
-        self._images, self._levels = images, labels.reshape(len(images), -1)
+        self._images, self._levels = np.ascontiguousarray(images), labels.reshape(len(images), -1)
         self._draws = epoch_draws(recipe, self._levels[:, 0], training=training, rank=rank, world=world)
         self._pipeline = TrainingPixels(recipe) if training else EvaluationPixels(recipe)
         self._batch = recipe.data.batch_size // world
@@ -59,7 +48,7 @@ class ArrayLoader:
             sample, view = unpack(part)
             resolution = self._pipeline.resolution
             pixels = np.empty((len(part), resolution, resolution, 3), dtype=np.uint8)
-            self._pipeline.fill(pixels, part, epoch, _Slice(self._images[sample]), None)
+            self._pipeline.fill(pixels, part, epoch, self._stored(sample), None)
             yield Batch(
                 images=torch.from_numpy(pixels).permute(0, 3, 1, 2),
                 labels=torch.from_numpy(self._levels[sample, 0]),
@@ -67,6 +56,18 @@ class ArrayLoader:
                 index=torch.from_numpy(sample),
                 view=torch.from_numpy(view),
             )
+
+    def _stored(self, sample: Indices) -> Stored:
+        size = self._images[0].nbytes
+        return Stored(
+            base=self._images.reshape(-1),
+            starts=sample * size,
+            lengths=np.full(len(sample), size, dtype=np.int64),
+            modes=np.full(len(sample), native.RAW, dtype=np.uint8),
+            sizes=np.tile(np.array(self._images.shape[1:3], dtype=np.int64), (len(sample), 1)),
+            samples=sample,
+            place="the array",
+        )
 
 
 def array_loaders(

@@ -17,7 +17,7 @@ class Batch:
         images: [B, 3, R, R] uint8, RGB, cropped, resized and flipped.
         labels: [B] int64; the first label level, the one that is trained on.
         levels: [B, L] int64; all label levels, finest first.
-        index: [B] int64 position of each sample in its data set.
+        index: [B] int64 position of each sample in its split.
         view: [B] int64 which repetition of the sample within the epoch (0 without repeated augmentation).
     """
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from interplay.counter_rng import uniform
-from interplay.recipe.tree import Augment, RandomResizedCrop, SimpleRandomCrop
+from interplay.recipe.augmentation import Augment, RandomResizedCrop, SimpleRandomCrop
 
 _ATTEMPTS = 10
 

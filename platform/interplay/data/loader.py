@@ -14,14 +14,12 @@ import numba
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 
 from interplay.data import ffcv_engine as engine
 from interplay.data.batch import Batch, Loaders
-from interplay.data.decode import open_encoded, open_raw
 from interplay.data.manifest import SPLITS
 from interplay.data.order import Indices, epoch_draws, unpack
-from interplay.data.pipeline import EvaluationPixels, PixelPipeline, TrainingPixels
+from interplay.data.pipeline import EvaluationPixels, PixelPipeline, Stored, TrainingPixels, announce_decoder
 from interplay.data.verify import open_checked
 from interplay.data.write import IMAGE, INDEX, SPLIT, label_field
 from interplay.recipe.tree import Recipe
@@ -51,9 +49,9 @@ class _Order(engine.TraversalOrder):  # type: ignore[misc]
 class _PixelDecoder(engine.SimpleRGBImageDecoder):  # type: ignore[misc]
     """Decodes, crops, resizes and flips a batch; a failure is kept for the consumer instead of hanging it."""
 
-    def __init__(self, pipeline: PixelPipeline, positions: Indices, pool: Executor | None) -> None:
+    def __init__(self, pipeline: PixelPipeline, positions: Indices, place: str, pool: Executor | None) -> None:
         super().__init__()
-        self._pipeline, self._positions, self._pool = pipeline, positions, pool
+        self._pipeline, self._positions, self._place, self._pool = pipeline, positions, place, pool
         self.errors: dict[int, BaseException] = {}
 
     def declare_state_and_memory(self, previous_state: Any) -> tuple[Any, Any]:
@@ -74,26 +72,22 @@ class _PixelDecoder(engine.SimpleRGBImageDecoder):  # type: ignore[misc]
 
     def _decode(self, draws: Indices, epoch: int, out: Any, metadata: Any, storage_state: Any) -> None:
         sample, _ = unpack(draws)
-        stored = _StoredRows(metadata[self._positions[sample]], storage_state)
-        self._pipeline.fill(out, draws, epoch, stored, self._pool)
+        self._pipeline.fill(out, draws, epoch, self._stored(sample, metadata, storage_state), self._pool)
 
-
-class _StoredRows:
-    """The rows of FFCV's image metadata that a batch needs, and the mapped file they point into."""
-
-    def __init__(self, rows: Any, storage_state: Any) -> None:
-        self._rows = rows
-        self._data, pointers, sizes = storage_state
-        self._starts = rows["data_ptr"].astype(np.int64)
-        self._lengths = sizes[np.searchsorted(pointers, rows["data_ptr"])].astype(np.int64)
-        self.sizes = np.stack([rows["height"], rows["width"]], axis=1).astype(np.int64)
-
-    def image(self, slot: int) -> Image.Image:
-        start = self._starts[slot]
-        stored = self._data[start : start + self._lengths[slot]]
-        if self._rows["mode"][slot] == engine.RAW_MODE:
-            return open_raw(stored, *map(int, self.sizes[slot]))
-        return open_encoded(stored)
+    def _stored(self, sample: Indices, metadata: Any, storage_state: Any) -> Stored:
+        """From the rows of FFCV's image metadata and the mapped file that they point into."""
+        base, pointers, lengths = storage_state
+        positions = self._positions[sample]
+        rows = metadata[positions]
+        return Stored(
+            base=base,
+            starts=rows["data_ptr"].astype(np.int64),
+            lengths=lengths[np.searchsorted(pointers, rows["data_ptr"])].astype(np.int64),
+            modes=rows["mode"],
+            sizes=np.stack([rows["height"], rows["width"]], axis=1).astype(np.int64),
+            samples=positions,
+            place=self._place,
+        )
 
 
 class _DrawDecoder(engine.IntDecoder):  # type: ignore[misc]
@@ -122,11 +116,12 @@ class BetonLoader:
         world: int,
         threads: int,
     ) -> None:
+        announce_decoder()
         self._positions, self._levels = positions, levels
         self._order = _Order(epoch_draws(recipe, levels[positions, 0], training=training, rank=rank, world=world))
         pool = ThreadPoolExecutor(threads, thread_name_prefix="decode") if threads > 1 else None
         pipeline = TrainingPixels(recipe) if training else EvaluationPixels(recipe)
-        self._decoder = _PixelDecoder(pipeline, positions, pool)
+        self._decoder = _PixelDecoder(pipeline, positions, str(path), pool)
         # FFCV sets torch's thread count to its own, so it is given torch's: our decoder has a pool of its own
         workers = min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS)
         with engine.without_compiler():
@@ -186,8 +181,12 @@ def _stop(batches: Any) -> None:
     batches.close()
 
 
-def beton_loaders(path: Path, recipe: Recipe, *, rank: int = 0, world: int = 1, threads: int = 1) -> Loaders:
+def beton_loaders(
+    path: Path, recipe: Recipe, *, rank: int = 0, world: int = 1, threads: int = 1, evaluate_train: bool = False
+) -> Loaders:
     """Loaders over the splits of `path` for one rank, decoding with `threads` threads each.
+
+    With `evaluate_train` the training split is read as the others are: every sample once, centre crops.
 
     Raises:
         InterplayError: if the file is missing or damaged, or the batch cannot be split over the workers.
@@ -202,7 +201,14 @@ def beton_loaders(path: Path, recipe: Recipe, *, rank: int = 0, world: int = 1, 
         if not len(positions):
             return None
         return BetonLoader(
-            path, positions, levels, recipe, training=name == "train", rank=rank, world=world, threads=threads
+            path,
+            positions,
+            levels,
+            recipe,
+            training=name == "train" and not evaluate_train,
+            rank=rank,
+            world=world,
+            threads=threads,
         )
 
     train = loader("train")

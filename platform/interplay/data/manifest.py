@@ -4,14 +4,44 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from interplay.atomic import write_text
 from interplay.errors import InterplayError
 
 SPLITS = ("train", "val", "test")
 """Names of the splits; a sample's split is stored as the position in this tuple."""
+
+
+@dataclass(frozen=True)
+class Writing:
+    """How a `.beton` was written, and what is in it in more detail; for people, nothing is computed from it.
+
+    Attributes:
+        origin: path of the source; empty if it was no file.
+        seed: of the carving.
+        shares: asked for of `val` and `test`, which count only where the source had no such split.
+        options: `quality`, `max_side`, `tiles` (side in pixels), `background`, `on_error`; None where not asked for.
+        loss: mean absolute difference between an image and what is stored of it, in grey levels, over a sample.
+        skipped: samples left out because they could not be stored.
+        stored: images stored as `jpeg` and as `pixels`.
+        sizes: least, median and largest `width` and `height` of the stored images, in pixels.
+        per_class: split -> label level -> samples of each class.
+        notes: sentences about what is unusual.
+    """
+
+    origin: str = ""
+    seed: int = 0
+    shares: dict[str, float] = field(default_factory=dict)
+    options: dict[str, Any] = field(default_factory=dict)
+    loss: float = 0.0
+    skipped: int = 0
+    stored: dict[str, int] = field(default_factory=dict)
+    sizes: dict[str, list[int]] = field(default_factory=dict)
+    per_class: dict[str, list[list[int]]] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -26,6 +56,7 @@ class Manifest:
         std: their standard deviation.
         bytes: size of the file.
         digest: SHA-256 of the file, in hexadecimal.
+        writing: how it was written; None in files of older versions.
     """
 
     source: str
@@ -35,6 +66,7 @@ class Manifest:
     std: tuple[float, float, float]
     bytes: int
     digest: str
+    writing: Writing | None = None
 
 
 def manifest_path(beton: Path) -> Path:
@@ -57,6 +89,8 @@ def read_manifest(beton: Path) -> Manifest:
     try:
         tree = json.loads(path.read_text(encoding="utf-8"))
         tree["mean"], tree["std"] = tuple(tree["mean"]), tuple(tree["std"])
+        if tree.get("writing") is not None:
+            tree["writing"] = Writing(**tree["writing"])
         return Manifest(**tree)
     except FileNotFoundError:
         raise InterplayError(

@@ -1,52 +1,36 @@
-"""Writing `.beton` files: one pass, checked sample by sample, and never half written under the final name.
-
-FFCV's own writer waits for ever when one of its workers meets a bad sample, so the file is laid out here,
-with FFCV's own types: header, field descriptions, one row of metadata for each sample, pages of data in
-which no sample crosses a page, and the table of allocations.
-"""
+"""Writing `.beton` files: one pass, checked sample by sample, and never half written under the final name."""
 
 from __future__ import annotations
 
-import io
+import hashlib
+import json
 import os
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+import shutil
+from collections import deque
+from collections.abc import Callable, Generator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from interplay.atomic import replacing
-from interplay.counter_rng import uniform
-from interplay.data import ffcv_engine as engine
-from interplay.data.decode import why_unreadable
-from interplay.data.manifest import SPLITS, Manifest, sha256, write_manifest
-from interplay.data.sources import Source, Stored
+from interplay.data.complete import complete, skipped_path
+from interplay.data.encode import Encoded, Storing, encode, label_problem, measure
+from interplay.data.images import BadImage, strict_pillow
+from interplay.data.layout import IMAGE, INDEX, MAX_PAGE, SPLIT, Space, head_bytes, label_field, page_for
+from interplay.data.manifest import SPLITS, Manifest, Writing
+from interplay.data.partial import Partial, bytes_held, partial
+from interplay.data.sources import Source
+from interplay.data.splits import carve
 from interplay.errors import InterplayError
 
-IMAGE, INDEX, SPLIT = "image", "index", "split"
-PAGE = 1 << 21
-"""Bytes of a page, FFCV's smallest; a larger image gets pages that hold it."""
+__all__ = ["IMAGE", "INDEX", "SPLIT", "carve", "check_source", "label_field", "skipped_path", "write_beton"]
 
-_CHUNK = 256
-_MAX_SIDE = 65_535
-
-
-def label_field(level: int) -> str:
-    """`label` for the first level, then `label1`, `label2` ..."""
-    return "label" if level == 0 else f"label{level}"
-
-
-@dataclass(frozen=True)
-class _Encoded:
-    mode: int
-    height: int
-    width: int
-    data: bytes
-    sums: NDArray[np.float64]  # [3, 3]: per channel the pixels' count, sum and sum of squares
+_SURVEYED = 32
+"""Samples that are encoded beforehand, to estimate the file's size and what storing loses."""
 
 
 def write_beton(
@@ -56,11 +40,18 @@ def write_beton(
     val: float = 0.0,
     test: float = 0.0,
     seed: int = 0,
+    quality: int | None = None,
+    max_side: int | None = None,
+    tiles: int | None = None,
+    background: str = "white",
+    on_error: Literal["fail", "skip"] = "fail",
     progress: Callable[[int], None] = lambda count: None,
+    say: Callable[[str], None] = lambda sentence: None,
 ) -> Manifest:
-    """Writes `source` to `path` and its manifest beside it.
+    """Writes `source` to `path`, with a manifest and a list of the samples' origins beside it.
 
-    JPEG files in RGB are stored as they are; everything else is stored as pixels, without loss.
+    JPEG files in RGB are stored as they are; everything else is stored as pixels, without loss. A write that was
+    killed goes on where it stopped when it is called again with the same source and options.
 
     Args:
         source: images, labels and splits.
@@ -69,46 +60,69 @@ def write_beton(
             class and seeded.
         test: the same for the test split, carved off first.
         seed: of the carving.
-        progress: called with the number of samples written since the last call.
+        quality: store every image as a JPEG of this quality, 1 to 100.
+        max_side: shrink images whose longer side is longer than this, in pixels.
+        tiles: cut JPEGs into restart intervals of this side in pixels, without loss, for faster reading.
+        background: colour that shows through transparent images.
+        on_error: `skip` leaves bad samples out and lists them in `OUT.beton.skipped.txt`.
+        progress: called with the number of samples done since the last call.
+        say: called with a sentence about what a person may want to know.
 
     Raises:
-        InterplayError: for the first bad sample, naming it. Nothing is left behind.
+        InterplayError: for the first bad sample, naming it, and for a full disk. Nothing is left behind.
     """
-    _check_labels(source)
+    storing = Storing(quality, max_side, tiles, background)
+    storing.check()
+    _check_levels(source)
+    if on_error == "fail":
+        _check_labels(source)
     split = carve(source.labels[:, 0], source.split, val=val, test=test, seed=seed)
-    with replacing(path) as file:
-        mean, std = _write(file, source, split, progress)
-    manifest = Manifest(
-        source=source.name,
-        classes=source.classes,
-        counts={name: int((split == i).sum()) for i, name in enumerate(SPLITS)},
-        mean=mean,
-        std=std,
-        bytes=path.stat().st_size,
-        digest=sha256(path),
-    )
-    write_manifest(path, manifest)
+    space = Space(head_bytes(source.labels.shape[1], len(source)))
+    try:
+        with strict_pillow():
+            size, largest, loss = _survey(source, storing)
+            _check_space(path, size)
+            # pages of some images waste less than pages of one
+            space.page = min(page_for(4 * largest), MAX_PAGE)
+            with partial(path, _identity(source, split, storing, on_error), space, len(source)) as unfinished:
+                if unfinished.next:
+                    say(f"{unfinished.next:,} of {len(source):,} samples were done before; going on")
+                    progress(unfinished.next)
+                _write_images(unfinished, source, split, storing, on_error, progress)
+                about = Writing(
+                    origin=source.origin,
+                    seed=seed,
+                    shares={"val": val, "test": test},
+                    options=asdict(storing) | {"on_error": on_error},
+                    loss=round(loss, 3),
+                    skipped=len(unfinished.skipped),
+                )
+                manifest = complete(unfinished, path, source, split, about)
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        raise InterplayError(
+            f"{path} could not be written ({reason}); make room or name another place, nothing is left behind"
+        ) from None
     return manifest
 
 
-def carve(
-    labels: NDArray[np.int64], split: NDArray[np.int64], *, val: float, test: float, seed: int
-) -> NDArray[np.int64]:
-    """Moves a share of each class from train to test and val, where the source has none."""
-    split = split.copy()
-    for name, share in (("test", test), ("val", val)):
-        target = SPLITS.index(name)
-        if not share or (split == target).any():
-            continue
-        order = uniform(f"carve.{name}", seed, 0, np.arange(len(labels)))[:, 0]
-        for label in np.unique(labels):
-            rows = np.flatnonzero((labels == label) & (split == 0))
-            chosen = rows[np.argsort(order[rows], kind="stable")][: round(share * len(rows))]
-            split[chosen] = target
-    return split
+def check_source(
+    source: Source, *, background: str = "white", progress: Callable[[int], None] = lambda count: None
+) -> list[tuple[str, str]]:
+    """Reads every sample of `source` and writes nothing: place and reason of each that cannot be stored."""
+    storing = Storing(background=background)
+    storing.check()
+    _check_levels(source)
+    bad = []
+    with strict_pillow(), closing(_encoded(source, 0, storing)) as samples:
+        for position, result in samples:
+            if isinstance(result, BadImage):
+                bad.append((source.place(position), str(result)))
+            progress(1)
+    return bad
 
 
-def _check_labels(source: Source) -> None:
+def _check_levels(source: Source) -> None:
     if not len(source):
         raise InterplayError(f"{source.name} holds no samples")
     if source.labels.shape[1] != len(source.classes):
@@ -116,106 +130,96 @@ def _check_labels(source: Source) -> None:
             f"{source.name}: samples have {source.labels.shape[1]} labels, "
             f"but classes are named for {len(source.classes)}"
         )
+
+
+def _check_labels(source: Source) -> None:
     for level, names in enumerate(source.classes):
         column = source.labels[:, level]
         bad = np.flatnonzero((column < 0) | (column >= len(names)))
         if len(bad):
+            position = int(bad[0])
             raise InterplayError(
-                f"{source.place(int(bad[0]))} has label {column[bad[0]]}, outside 0..{len(names) - 1} "
-                f"({len(bad)} such); correct the label or name more classes"
+                f"{source.place(position)} {label_problem(source, position)} ({len(bad)} such); "
+                f"correct the label or name more classes"
             )
 
 
-def _encode(source: Source, position: int) -> _Encoded:
-    stored: Stored = source.image(position)
-    keep: bytes | None = None
-    try:
-        if isinstance(stored, bytes):
-            image: Image.Image = Image.open(io.BytesIO(stored))
-            image.load()
-            if image.format == "JPEG" and image.mode == "RGB":
-                keep = stored
-        elif isinstance(stored, np.ndarray):
-            image = Image.fromarray(stored)
-        else:
-            image = stored
-        if image.mode == "P" and "transparency" in image.info:
-            image = image.convert("RGBA")  # Pillow warns of a palette with transparency that becomes RGB at once
-        pixels = np.asarray(image.convert("RGB"))
-    except Exception as error:
+def _survey(source: Source, storing: Storing) -> tuple[int, int, float]:
+    """Estimated bytes of all images, bytes of the largest one that was looked at, and the mean loss."""
+    positions = np.unique(np.linspace(0, len(source) - 1, _SURVEYED).astype(np.int64)).tolist()
+    with ThreadPoolExecutor(_threads()) as pool:
+        found = [m for m in pool.map(lambda p: measure(source, p, storing), positions) if m is not None]
+    if not found:
+        return 0, 0, 0.0
+    sizes = [size for size, _ in found]
+    return len(source) * sum(sizes) // len(sizes), max(sizes), sum(loss for _, loss in found) / len(found)
+
+
+def _check_space(path: Path, size: int) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(path.parent).free + bytes_held(path)
+    if size > free:
         raise InterplayError(
-            f"{source.place(position)} is no image that can be read ({why_unreadable(error)}); remove or repair it"
-        ) from None
-    height, width = pixels.shape[:2]
-    if max(height, width) > _MAX_SIDE:
-        raise InterplayError(f"{source.place(position)} is {width}x{height}; a .beton holds sides up to {_MAX_SIDE}")
-    flat = pixels.reshape(-1, 3).astype(np.float64) / 255.0
-    sums = np.stack([np.full(3, len(flat), dtype=np.float64), flat.sum(axis=0), (flat**2).sum(axis=0)])
-    if keep is not None:
-        return _Encoded(engine.JPEG_MODE, height, width, keep, sums)
-    return _Encoded(engine.RAW_MODE, height, width, np.ascontiguousarray(pixels).tobytes(), sums)
+            f"{path} needs about {size / 1e9:.1f} GB, but {free / 1e9:.1f} GB are free; "
+            f"make room, name another place, or store less with --max-side or --quality"
+        )
 
 
-def _write(
-    file: BinaryIO, source: Source, split: NDArray[np.int64], progress: Callable[[int], None]
-) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
-    levels = source.labels.shape[1]
-    fields: dict[str, Any] = {IMAGE: engine.RGBImageField()}
-    fields |= {label_field(level): engine.IntField() for level in range(levels)}
-    fields |= {INDEX: engine.IntField(), SPLIT: engine.IntField()}
-    metadata = np.zeros(len(source), dtype=engine.get_metadata_type(list(fields.values())))
-    descriptions = _descriptions(fields)
-    columns = [*(source.labels[:, level] for level in range(levels)), np.arange(len(source)), split]
-    for number, column in enumerate(columns, start=1):
-        metadata[f"f{number}"] = column
-
-    head = engine.HeaderType.itemsize + descriptions.nbytes + metadata.nbytes
-    table = np.zeros(len(source), dtype=engine.ALLOC_TABLE_TYPE)
-    totals = np.zeros((3, 3))
-    offset, page = 0, PAGE
-    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-        for start in range(0, len(source), _CHUNK):
-            positions = range(start, min(start + _CHUNK, len(source)))
-            for position, encoded in zip(positions, pool.map(lambda p: _encode(source, p), positions), strict=True):
-                size = len(encoded.data)
-                while size > page:
-                    if offset:
-                        raise InterplayError(
-                            f"{source.place(position)} takes {size} bytes, more than a page; store it smaller"
-                        )
-                    page *= 2
-                offset = offset or -(-head // page) * page
-                if offset // page != (offset + size - 1) // page:
-                    offset = (offset // page + 1) * page
-                file.seek(offset)
-                file.write(encoded.data)
-                metadata["f0"][position] = (encoded.mode, encoded.width, encoded.height, offset)
-                table[position] = (position, offset, size)
-                offset += size
-                if split[position] == 0:
-                    totals += encoded.sums
-            progress(len(positions))
-    end = -(-offset // page) * page
-    file.seek(end)
-    file.write(table.tobytes())
-    header = np.zeros(1, dtype=engine.HeaderType)[0]
-    header["version"], header["num_samples"] = engine.CURRENT_VERSION, len(source)
-    header["num_fields"], header["page_size"], header["alloc_table_ptr"] = len(fields), page, end
-    file.seek(0)
-    file.write(header.tobytes() + descriptions.tobytes() + metadata.tobytes())
-    if not totals[0].all():
-        raise InterplayError(f"{source.name} has no training samples; put some into its train split")
-    mean = totals[1] / totals[0]
-    std = np.sqrt((totals[2] / totals[0] - mean**2).clip(min=1e-12))
-    return (float(mean[0]), float(mean[1]), float(mean[2])), (float(std[0]), float(std[1]), float(std[2]))
+def _identity(source: Source, split: NDArray[np.int64], storing: Storing, on_error: str) -> str:
+    """Tells one write from another; empty if the source cannot tell its states apart."""
+    stamp = source.stamp()
+    if not stamp:
+        return ""
+    text = json.dumps([stamp, source.name, source.classes, asdict(storing), on_error, _VERSION])
+    digest = hashlib.sha256(text.encode())
+    digest.update(source.labels.tobytes() + split.tobytes())
+    return digest.hexdigest()
 
 
-def _descriptions(fields: dict[str, Any]) -> NDArray[Any]:
-    type_ids = {handler: number for number, handler in engine.TYPE_ID_HANDLER.items()}
-    rows = np.zeros(len(fields), dtype=engine.FieldDescType)
-    for row, (name, field) in zip(rows, fields.items(), strict=True):
-        row["type_id"] = type_ids[type(field)]
-        encoded = np.frombuffer(name.encode("ascii"), dtype=np.uint8)
-        row["name"][: len(encoded)] = encoded
-        row["arguments"][:] = field.to_binary()[0]
-    return rows
+_VERSION = 1
+"""Of the partial file; raised when a newer writer could not go on with an older one's."""
+
+
+def _threads() -> int:
+    return len(os.sched_getaffinity(0))
+
+
+def _encoded(source: Source, first: int, storing: Storing) -> Generator[tuple[int, Encoded | BadImage]]:
+    """Samples from `first` on, in order, encoded by threads a few samples ahead."""
+    waiting: deque[tuple[int, Future[Encoded | BadImage]]] = deque()
+    pool = ThreadPoolExecutor(_threads(), thread_name_prefix="encode")
+    try:
+        for position in range(first, len(source)):
+            waiting.append((position, pool.submit(encode, source, position, storing)))
+            if len(waiting) > 4 * _threads():
+                done, future = waiting.popleft()
+                yield done, future.result()
+        while waiting:
+            done, future = waiting.popleft()
+            yield done, future.result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _write_images(
+    unfinished: Partial,
+    source: Source,
+    split: NDArray[np.int64],
+    storing: Storing,
+    on_error: str,
+    progress: Callable[[int], None],
+) -> None:
+    with closing(_encoded(source, unfinished.next, storing)) as samples:
+        for position, result in samples:
+            if isinstance(result, Encoded) and page_for(len(result.data)) > MAX_PAGE:
+                result = BadImage(f"takes {len(result.data):,} bytes, too much for FFCV; shrink it with --max-side")
+            if isinstance(result, Encoded):
+                unfinished.add(position, result, training=bool(split[position] == SPLITS.index("train")))
+            elif on_error == "skip":
+                unfinished.skip(position, str(result))
+            else:
+                raise InterplayError(
+                    f"{source.place(position)} {result}; remove or repair it, "
+                    f"or leave such samples out with --on-error skip"
+                )
+            progress(1)
