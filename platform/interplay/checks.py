@@ -8,11 +8,11 @@ from interplay.data import read_manifest
 from interplay.errors import InterplayError
 from interplay.models import parameter_count
 from interplay.recipe import Recipe
-from interplay.studies import locate_checked
 from interplay.study.ablation import BASELINE, Ablation
+from interplay.study.cells import cell_of
 from interplay.study.preflight import dead_dimensions, effects, meta_model
 from interplay.study.proposals import Space
-from interplay.tracking.store import Cell, CellStore
+from interplay.tracking.store import CellStore
 
 
 def check_recipe(recipe: Recipe, root: Path) -> list[str]:
@@ -21,9 +21,8 @@ def check_recipe(recipe: Recipe, root: Path) -> list[str]:
     Raises:
         InterplayError: if it cannot be trained.
     """
-    path = locate_checked(recipe, root)
-    manifest = read_manifest(path)
-    cell = Cell(recipe, path)
+    cell = cell_of(recipe, root)
+    path, manifest = cell.dataset, read_manifest(cell.dataset)
     steps = manifest.counts["train"] // recipe.data.batch_size
     parameters = parameter_count(meta_model(recipe, len(manifest.classes[0])))
     result = CellStore(root).result(cell.fingerprint)

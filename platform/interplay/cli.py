@@ -14,6 +14,8 @@ import click
 from pydantic import ValidationError
 
 from interplay import __version__
+from interplay.cli_data import data
+from interplay.cli_models import evaluate, measure
 from interplay.errors import InterplayError
 from interplay.recipe import Recipe, find_function, find_recipe, parse_assignments
 
@@ -77,6 +79,11 @@ def _recipe_options(command: Command, required: bool = True) -> Command:
 def _execution_options(command: Command) -> Command:
     """Options that say how cells are trained; none of them changes a result."""
     for option in (
+        click.option("--channels-last", is_flag=True, help="Memory format that convolutions on GPUs prefer."),
+        click.option("--compile", is_flag=True, help="Let torch compile the model's blocks."),
+        click.option("--micro-batch", default=0, help="Images of a worker in memory at a time. Default: all."),
+        click.option("--keep-last", default=0, help="Keep the checkpoints of the last so many epochs."),
+        click.option("--keep-best", is_flag=True, help="Keep the checkpoint with the best validation top-1 too."),
         click.option("--checkpoint-every", default=30.0, show_default=True, help="Seconds between checkpoints."),
         click.option(
             "--concurrency", default=0, help="Cells at the same time. Default: what the cluster has room for."
@@ -143,45 +150,8 @@ def _run(ctx: click.Context, study: Callable[..., Any], execution: dict[str, Any
         sys.exit(1)
 
 
-@main.group()
-def data() -> None:
-    """Write and verify data sets."""
-
-
-@data.command("write")
-@click.argument("source")
-@click.argument("path", type=click.Path(path_type=Path, dir_okay=False))
-@click.option("--val", default=0.1, show_default=True, help="Share carved off train if SOURCE has no val split.")
-@click.option("--test", default=0.0, show_default=True, help="Share carved off train if SOURCE has no test split.")
-@click.option("--seed", default=0, show_default=True, help="Of the carving, which is stratified by class.")
-def data_write(source: str, path: Path, val: float, test: float, seed: int) -> None:
-    """Write SOURCE to PATH, a .beton file with a manifest beside it.
-
-    SOURCE is a folder of class folders (or of train/, val/ and test/ with class folders), cifar:FOLDER for
-    CIFAR-10 or CIFAR-100 python files, or digits.
-    """
-    from interplay.data.sources import find_source
-    from interplay.data.write import write_beton
-
-    if path.suffix != ".beton":
-        raise InterplayError(f"{path} must end in .beton")
-    if not (0 <= val < 1 and 0 <= test < 1 and val + test < 1):
-        raise InterplayError(f"--val {val} and --test {test} must be shares that leave something to train on")
-    found = find_source(source)
-    with click.progressbar(length=len(found), label=f"writing {path.name}", file=sys.stderr) as bar:
-        manifest = write_beton(found, path, val=val, test=test, seed=seed, progress=bar.update)
-    counts = ", ".join(f"{count} {name}" for name, count in manifest.counts.items())
-    click.echo(f"{path}: {counts}, {len(manifest.classes[0])} classes, {manifest.bytes / 1e6:.1f} MB")
-
-
-@data.command("verify")
-@click.argument("path", type=click.Path(path_type=Path))
-def data_verify(path: Path) -> None:
-    """Read all of PATH and say what is damaged, if anything."""
-    from interplay.data.verify import verify
-
-    manifest = verify(path)
-    click.echo(f"{path} is sound: {sum(manifest.counts.values())} samples, SHA-256 {manifest.digest}")
+for command in (data, evaluate, measure):
+    main.add_command(command)
 
 
 @main.command()
@@ -270,21 +240,6 @@ def find_ablation(reference: str) -> Any:
     if not isinstance(found, Ablation):
         raise InterplayError(f"{reference} returned {type(found).__name__}, not an Ablation")
     return found
-
-
-@main.command()
-@click.argument("checkpoint", type=click.Path(path_type=Path))
-@click.option("--data", required=True, help="Data set: digits, or the path of a .beton.")
-@click.option("--split", default="test", show_default=True, type=click.Choice(["val", "test"]))
-@click.option("--crop-ratio", type=float, help="Instead of the recipe's.")
-@click.pass_context
-def evaluate(ctx: click.Context, checkpoint: Path, data: str, split: str, crop_ratio: float | None) -> None:
-    """Evaluate CHECKPOINT (a .pt file or a cell's folder) on one split, every sample once."""
-    from interplay.evaluation import evaluate_checkpoint
-
-    scores = evaluate_checkpoint(checkpoint, data, ctx.obj["root"], split=split, crop_ratio=crop_ratio)
-    for name, value in scores.items():
-        click.echo(f"{split}/{name}  {value:.4f}")
 
 
 @main.command()

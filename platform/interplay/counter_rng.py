@@ -74,6 +74,6 @@ def permutation(operation: str, seed: int, epoch: int, length: int) -> NDArray[n
     return np.argsort(keys, kind="stable").astype(np.int64)
 
 
-def torch_seed(operation: str, seed: int, epoch: int, stream: int = 0) -> int:
+def torch_seed(operation: str, seed: int, epoch: int, step: int = 0, rank: int = 0) -> int:
     """A seed for torch's own generators (initialisation, drop path), unrelated between operations."""
-    return int(uniform(operation, seed, epoch, stream)[0, 0] * 2**53)
+    return int(uniform(operation, seed, epoch, step, rank)[0, 0] * 2**53)

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from interplay.cluster.session import session
-from interplay.data import locate
 from interplay.errors import InterplayError
 from interplay.recipe import Recipe, difference, flatten, read_recipe
 from interplay.report.draw import value_text
 from interplay.report.study import best_cell, study_table
 from interplay.study.ablation import BASELINE, Ablation, Row
+from interplay.study.cells import cell_of, earlier_cell, locate_checked
 from interplay.study.definition import (
     ABLATION,
     SEARCH,
@@ -29,7 +29,7 @@ from interplay.study.lock import study_lock
 from interplay.study.proposals import ListedCells, OptunaProposals, Proposals, Space, check_feasible, make_sampler
 from interplay.study.tuning import run_cells
 from interplay.tracking.mlflow import Child, Publisher, StudyRun
-from interplay.tracking.store import Cell, CellResult, CellStore
+from interplay.tracking.store import FINISHED, Cell, CellResult, CellStore
 
 METRIC = "val/top1"
 
@@ -101,6 +101,9 @@ def run_search(
     check_feasible(space, recipe)
     study_directory(root, name)
     dataset = locate_checked(recipe, root)
+    earlier = earlier_cell(recipe, root)
+    if stopped := _earlier_stages([earlier], name, root, execution, progress, verbose):
+        return stopped
     store = CellStore(root)
     definition = StudyDefinition(
         name=name,
@@ -113,7 +116,16 @@ def run_search(
     )
     with _study(root, definition) as directory:
         proposals = OptunaProposals(
-            directory, space, recipe, dataset, store, target=trials, metric=METRIC, sampler=sampler, seed=seed
+            directory,
+            space,
+            recipe,
+            dataset,
+            store,
+            target=trials,
+            metric=METRIC,
+            sampler=sampler,
+            seed=seed,
+            earlier=earlier,
         )
         run = _Run(root, definition, execution, progress or Progress(), verbose)
         return run(proposals, total=trials, known=proposals.known())
@@ -157,7 +169,7 @@ def run_training(
     Raises:
         InterplayError: if the recipe, data set or name cannot work; nothing has been started then.
     """
-    name = name or f"{recipe.name}-{Cell(recipe, locate_checked(recipe, root)).fingerprint[:8]}"
+    name = name or f"{recipe.name}-{cell_of(recipe, root).fingerprint[:8]}"
     rows = [(Row(BASELINE, {}), {recipe.seeds.init: recipe})]
     return _run_rows(recipe, f"One run of {recipe.name}", rows, name, root, execution, progress, verbose)
 
@@ -179,11 +191,14 @@ def _run_rows(
     rows: list[StudyRow] = []
     cells: dict[str, Cell] = {}
     for row, by_seed in recipes:
-        row_cells = {seed: Cell(one, dataset) for seed, one in by_seed.items()}
+        row_cells = {seed: Cell(one, dataset, earlier_cell(one, root)) for seed, one in by_seed.items()}
         for cell in row_cells.values():
             cells.setdefault(cell.fingerprint, cell)
         fingerprints = {seed: cell.fingerprint for seed, cell in row_cells.items()}
         rows.append(StudyRow(row.label, _plain(row.changes), fingerprints, dict(row.published)))
+    earlier = [cell.earlier for cell in cells.values()]
+    if stopped := _earlier_stages(earlier, name, root, execution, progress, verbose):
+        return stopped
     definition = StudyDefinition(
         name=name,
         kind=ABLATION,
@@ -201,26 +216,31 @@ def _run_rows(
         return run(ListedCells(missing), total=len(ordered), known=ordered)
 
 
-def locate_checked(recipe: Recipe, root: Path) -> Path:
-    """The recipe's data set, its structure checked and large enough for a batch.
-
-    Raises:
-        InterplayError: if it is missing, damaged, or lacks what the recipe needs.
-    """
-    from interplay.data.verify import open_checked
-
-    path = locate(recipe.data.dataset, root / "datasets")
-    manifest, _ = open_checked(path)
-    if not manifest.counts["val"]:
-        raise InterplayError(
-            f"{path.name} has no validation split to select on; write it with interplay data write ... --val 0.1"
+def _earlier_stages(
+    cells: Sequence[Cell | None],
+    name: str,
+    root: Path,
+    execution: Execution,
+    progress: Progress | None,
+    verbose: bool,
+) -> StudyOutcome | None:
+    """Trains the earlier stages that are missing, each as a study of its own; its outcome if one did not end well."""
+    store = CellStore(root)
+    stages = [cell for cell in cells if cell is not None]
+    for cell in store.missing(stages):
+        stage = f"{name}-before-{cell.fingerprint[:8]}"
+        outcome = run_training(
+            cell.recipe, root=root, name=stage, execution=execution, progress=progress, verbose=verbose
         )
-    if manifest.counts["train"] < recipe.data.batch_size:
-        raise InterplayError(
-            f"data.batch_size={recipe.data.batch_size} is more than the {manifest.counts['train']} training "
-            f"samples of {path.name}; lower data.batch_size"
-        )
-    return path
+        if not outcome.complete:
+            return outcome
+    for cell in stages:
+        result = store.result(cell.fingerprint)
+        if result is None or result.status != FINISHED:
+            raise InterplayError(
+                f"the earlier stage {cell.recipe.name} diverged ({cell.fingerprint}); change it first"
+            )
+    return None
 
 
 def varying(base: Recipe, recipe: Recipe) -> dict[str, Any]:

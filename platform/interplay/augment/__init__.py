@@ -1,7 +1,24 @@
 """Batched augmentation and mixing on the device, with counter-based randomness."""
 
-from interplay.augment.mix import Mixing, draw_mixing, mix
-from interplay.augment.policy import Keys, apply_policy
+from interplay.augment.keys import Keys
+from interplay.augment.mix import Mixing, MixingEach, draw_mixing, draw_mixing_each, mix
+from interplay.augment.policy import apply_policy, draw_policy
 from interplay.augment.stage import Normalise, TrainingStage
+from interplay.augment.views import BYOL, View, dino, ssl_views
 
-__all__ = ["Keys", "Mixing", "Normalise", "TrainingStage", "apply_policy", "draw_mixing", "mix"]
+__all__ = [
+    "BYOL",
+    "Keys",
+    "Mixing",
+    "MixingEach",
+    "Normalise",
+    "TrainingStage",
+    "View",
+    "apply_policy",
+    "dino",
+    "draw_mixing",
+    "draw_mixing_each",
+    "draw_policy",
+    "mix",
+    "ssl_views",
+]

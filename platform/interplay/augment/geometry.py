@@ -1,9 +1,13 @@
-"""Batched affine operations with one parameter per image: [B, 3, H, W] in 0..255 float -> the same."""
+"""Batched affine operations with one parameter per image: [B, 3, H, W] uint8 -> the same.
+
+`grid_sample` is what kornia calls too; torchvision's operations take one parameter for a whole batch.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -12,22 +16,35 @@ from torch.nn import functional as F
 FILL = (124.0, 116.0, 104.0)
 """What is outside the image: the mean colour of ImageNet, as timm fills it."""
 
+BLACK = (0.0, 0.0, 0.0)
 
-def affine(x: Tensor, matrix: Tensor) -> Tensor:
-    """Samples `x` at `matrix` [B, 2, 3] (output pixel from the centre -> input pixel from the centre), bilinear.
 
-    As in Pillow, an edge is sharp: what falls within the image is not blended with `FILL`.
+@dataclass(frozen=True)
+class Resampling:
+    """Between pixels, and outside the image."""
+
+    mode: Literal["nearest", "bilinear"] = "bilinear"
+    fill: tuple[float, float, float] = FILL
+
+
+TIMMS = Resampling()
+
+
+def affine(x: Tensor, matrix: Tensor, resampling: Resampling = TIMMS) -> Tensor:
+    """Samples `x` at `matrix` [B, 2, 3] (output pixel from the centre -> input pixel from the centre).
+
+    As in Pillow, an edge is sharp: what falls within the image is not blended with the fill.
     """
     height, width = x.shape[2:]
-    half = x.new_tensor([width / 2.0, height / 2.0])
+    half = matrix.new_tensor([width / 2.0, height / 2.0])
     scaled = matrix.clone()
     scaled[:, :, :2] = matrix[:, :, :2] * half[None, None, :] / half[None, :, None]
     scaled[:, :, 2] = matrix[:, :, 2] / half[None, :]
     grid = F.affine_grid(scaled, list(x.shape), align_corners=False)
-    fill = x.new_tensor(FILL).view(1, 3, 1, 1)
-    moved = F.grid_sample(x, grid, mode="bilinear", padding_mode="border", align_corners=False)
+    fill = matrix.new_tensor(resampling.fill).view(1, 3, 1, 1)
+    moved = F.grid_sample(x.float(), grid, mode=resampling.mode, padding_mode="border", align_corners=False)
     inside = (grid.abs() <= 1.0).all(dim=3)[:, None]
-    return torch.where(inside, moved, fill).round()
+    return torch.where(inside, moved, fill).round_().to(torch.uint8)
 
 
 @dataclass(frozen=True)
@@ -39,8 +56,8 @@ class Affine:
 
     matrix: Callable[[Tensor, int, int], Tensor]
 
-    def __call__(self, x: Tensor, values: Tensor) -> Tensor:
-        return affine(x, self.matrix(values, x.shape[2], x.shape[3]))
+    def __call__(self, x: Tensor, values: Tensor, resampling: Resampling = TIMMS) -> Tensor:
+        return affine(x, self.matrix(values, x.shape[2], x.shape[3]), resampling)
 
 
 def _identity(values: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Augmentation policies: which operation each image gets, drawn on the CPU and applied on the device.
+"""Augmentation policies: which operation each image gets is drawn on the CPU, and applied on the device.
 
 The draws are NumPy arrays made from counters, so grouping images by operation needs no transfer from the
 device, and the same image gets the same operation whatever batch or rank it is in.
@@ -6,123 +6,149 @@ device, and the same image gets the same operation whatever batch or rank it is 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from interplay.augment import colour, geometry
-from interplay.counter_rng import normal, uniform
-from interplay.recipe.tree import NoPolicy, RandAugment, ThreeAugment
+from interplay.augment import levels
+from interplay.augment.auto_augment import SCHEMES
+from interplay.augment.geometry import BLACK, TIMMS, Resampling
+from interplay.augment.keys import Keys
+from interplay.augment.operations import Layer, Values, apply_layer
+from interplay.recipe.augmentation import AutoAugment, NoPolicy, Policy, RandAugment, ThreeAugment, TrivialAugment
 
-Operation = Callable[[Tensor, Tensor], Tensor]
-
-
-@dataclass(frozen=True)
-class Keys:
-    """What identifies the images of a batch: the seed, the epoch, and [B] samples and views."""
-
-    seed: int
-    epoch: int
-    sample: NDArray[np.int64]
-    view: NDArray[np.int64]
-
-    def uniform(self, operation: str, count: int = 1) -> NDArray[np.float64]:
-        """[B, count] uniforms that belong to these images."""
-        return uniform(operation, self.seed, self.epoch, self.sample, self.view, count=count)
-
-    def normal(self, operation: str, count: int = 1) -> NDArray[np.float64]:
-        """[B, count] standard normals that belong to these images."""
-        return normal(operation, self.seed, self.epoch, self.sample, self.view, count=count)
+_UNIFORM_ABOVE = 100.0
+"""The `mstd` from which timm's RandAugment takes uniform levels."""
 
 
-def apply_policy(policy: NoPolicy | ThreeAugment | RandAugment, x: Tensor, keys: Keys) -> Tensor:
-    """[B, 3, H, W] in 0..255 float -> the same, each image changed by its own draw."""
+def apply_policy(policy: Policy, x: Tensor, keys: Keys) -> Tensor:
+    """[B, 3, H, W] uint8 -> the same, each image changed by its own draw."""
+    resampling = TIMMS
+    if isinstance(policy, TrivialAugment):
+        resampling = Resampling(policy.interpolation, BLACK)
+    for layer in draw_policy(policy, keys, x.shape[3], x.shape[2]):
+        x = apply_layer(x, layer, resampling)
+    return x
+
+
+def draw_policy(policy: Policy, keys: Keys, width: int, height: int) -> list[Layer]:
+    """What `policy` does to each image, layer after layer; `width` and `height` are the images'."""
+    if isinstance(policy, NoPolicy):
+        return []
     if isinstance(policy, ThreeAugment):
-        return _three_augment(policy, x, keys)
+        return [_three_augment(policy, keys)]
     if isinstance(policy, RandAugment):
-        for layer in range(policy.layers):
-            x = _rand_augment_layer(policy, x, keys, layer)
-    return x
+        return _rand_augment(policy, keys)
+    if isinstance(policy, AutoAugment):
+        return _auto_augment(policy, keys)
+    return [_trivial_augment(policy, keys, width, height)]
 
 
-def _apply(x: Tensor, rows: NDArray[np.int64], operation: Operation, argument: NDArray[np.float64]) -> Tensor:
-    if len(rows):
-        where = torch.from_numpy(rows).to(x.device)
-        value = torch.from_numpy(argument[rows]).to(x.device, torch.float32)
-        x = x.index_copy(0, where, operation(x.index_select(0, where), value))
-    return x
-
-
-def _three_augment(policy: ThreeAugment, x: Tensor, keys: Keys) -> Tensor:
+def _three_augment(policy: ThreeAugment, keys: Keys) -> Layer:
     draws = keys.uniform("three_augment", 2)
     choice = (draws[:, 0] * len(policy.ops)).astype(np.int64)
     low, high = policy.blur_radius
-    radius = low + draws[:, 1] * (high - low)
-    operations: dict[str, tuple[Operation, NDArray[np.float64]]] = {
-        "grayscale": (lambda x, _: colour.grayscale(x), radius),
-        "solarise": (colour.solarise, np.full_like(radius, 128.0)),
-        "blur": (lambda x, radius: colour.gaussian_blur(x, radius, high), radius),
+    is_blur = np.array([name == "blur" for name in policy.ops])[choice]
+    return Layer(policy.ops, choice, np.where(is_blur, low + draws[:, 1] * (high - low), 128.0))
+
+
+def _rand_augment(policy: RandAugment, keys: Keys) -> list[Layer]:
+    sets: dict[str, Sequence[str] | Mapping[str, float]] = {
+        "all": levels.RAND_INCREASING if policy.increasing else levels.RAND,
+        "weights": levels.RAND_WEIGHTS,
+        "3a": levels.RAND_3A,
+        "3aw": levels.RAND_3A_WEIGHTS,
     }
-    for number, name in enumerate(policy.ops):
-        operation, argument = operations[name]
-        x = _apply(x, np.flatnonzero(choice == number), operation, argument)
-    return x
-
-
-# The operations of timm's "inc1" set. Each takes a level in [0, 10] and a sign, and gives its argument.
-_Argument = Callable[[NDArray[np.float64], NDArray[np.float64]], NDArray[np.float64]]
-
-
-def _enhance(level: NDArray[np.float64], sign: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.maximum(0.1, 1.0 + sign * level / 10.0 * 0.9)
-
-
-RAND_AUGMENT: dict[str, tuple[Operation | geometry.Affine, _Argument]] = {
-    "autocontrast": (lambda x, _: colour.autocontrast(x), lambda level, sign: level),
-    "equalise": (lambda x, _: colour.equalise(x), lambda level, sign: level),
-    "invert": (lambda x, _: colour.invert(x), lambda level, sign: level),
-    "rotate": (geometry.rotate, lambda level, sign: sign * level / 10.0 * 30.0),
-    # one bit at least: timm's zero bits at level 10 is an error in Pillow
-    "posterise": (colour.posterise, lambda level, sign: np.maximum(1.0, 4.0 - np.floor(level / 10.0 * 4.0))),
-    "solarise": (colour.solarise, lambda level, sign: 256.0 - np.floor(level / 10.0 * 256.0)),
-    "solarise_add": (colour.solarise_add, lambda level, sign: np.minimum(128.0, np.floor(level / 10.0 * 110.0))),
-    "colour": (colour.saturation, _enhance),
-    "contrast": (colour.contrast, _enhance),
-    "brightness": (colour.brightness, _enhance),
-    "sharpness": (colour.sharpness, _enhance),
-    "shear_x": (geometry.shear_x, lambda level, sign: sign * level / 10.0 * 0.3),
-    "shear_y": (geometry.shear_y, lambda level, sign: sign * level / 10.0 * 0.3),
-    "translate_x": (geometry.translate_x, lambda level, sign: sign * level / 10.0 * 0.45),
-    "translate_y": (geometry.translate_y, lambda level, sign: sign * level / 10.0 * 0.45),
-}
-
-
-def _rand_augment_layer(policy: RandAugment, x: Tensor, keys: Keys, layer: int) -> Tensor:
-    draws = keys.uniform(f"rand_augment.{layer}", 3)
-    choice = (draws[:, 0] * len(RAND_AUGMENT)).astype(np.int64)
-    applied = draws[:, 1] < policy.probability
-    sign = np.where(draws[:, 2] < 0.5, -1.0, 1.0)
-    level = policy.magnitude + policy.std * keys.normal(f"rand_augment.{layer}.level")[:, 0]
-    level = np.clip(level, 0.0, 10.0)
-    height, width = x.shape[2:]
-    moved: list[NDArray[np.int64]] = []
-    matrices: list[Tensor] = []
-    for number, (operation, argument) in enumerate(RAND_AUGMENT.values()):
-        rows = np.flatnonzero((choice == number) & applied)
-        values = argument(level, sign)
-        if isinstance(operation, geometry.Affine):
-            if len(rows):
-                value = torch.from_numpy(values[rows]).to(x.device, torch.float32)
-                moved.append(rows)
-                matrices.append(operation.matrix(value, height, width))
+    chosen = sets[policy.choice]
+    names = tuple(chosen)
+    without_repetition: NDArray[np.int64] | None = None
+    if isinstance(chosen, Mapping):
+        # the first of independent exponentials with these rates, then the next: as numpy's choice(replace=False)
+        race = -np.log1p(-keys.uniform("rand_augment.choice", len(names))) / np.array(list(chosen.values()))
+        without_repetition = np.argsort(race, axis=1, kind="stable")
+    drawn = []
+    for number in range(policy.layers):
+        draws = keys.uniform(f"rand_augment.{number}", 3)
+        choice = (draws[:, 0] * len(names)).astype(np.int64)
+        if without_repetition is not None:
+            choice = without_repetition[:, number]
+        magnitude = np.full(len(keys), policy.magnitude)
+        operation = f"rand_augment.{number}.level"
+        if policy.std > _UNIFORM_ABOVE:
+            level = magnitude * keys.uniform(operation)[:, 0]
         else:
-            x = _apply(x, rows, operation, values)
-    # an image gets one operation of a layer, so all that move pixels can be one resampling
-    if moved:
-        where = torch.from_numpy(np.concatenate(moved)).to(x.device)
-        x = x.index_copy(0, where, geometry.affine(x.index_select(0, where), torch.cat(matrices)))
-    return x
+            level = _noisy(magnitude, policy.std, keys, operation)
+        choice = np.where(draws[:, 1] < policy.probability, choice, -1)
+        drawn.append(_levelled(names, choice, level, _sign(draws[:, 2])))
+    return drawn
+
+
+def _auto_augment(policy: AutoAugment, keys: Keys) -> list[Layer]:
+    scheme = SCHEMES[policy.scheme]
+    row = (keys.uniform("auto_augment")[:, 0] * len(scheme)).astype(np.int64)
+    names = tuple(sorted({step.name for steps in scheme for step in steps}))
+    drawn = []
+    for number in range(len(scheme[0])):
+        steps = [steps[number] for steps in scheme]
+        choice = np.array([names.index(step.name) for step in steps])[row]
+        probability = np.array([step.probability for step in steps])[row]
+        magnitude = np.array([float(step.level) for step in steps])[row]
+        draws = keys.uniform(f"auto_augment.{number}", 3)
+        level = _noisy(magnitude, policy.std, keys, f"auto_augment.{number}.level")
+        choice = np.where(draws[:, 0] < probability, choice, -1)
+        layer = _levelled(names, choice, level, _sign(draws[:, 1]))
+        if "GaussianBlurRand" in names:
+            below = choice == names.index("GaussianBlurRand")
+            layer.value[below] = 0.1 + draws[below, 2] * (layer.value[below] - 0.1)
+        drawn.append(layer)
+    return drawn
+
+
+def _trivial_augment(policy: TrivialAugment, keys: Keys, width: int, height: int) -> Layer:
+    draws = keys.uniform("trivial_augment", 3)
+    step = np.floor(draws[:, 1] * policy.bins) / (policy.bins - 1)  # 0 to 1
+    sign = _sign(draws[:, 2])
+    pixels = np.trunc(step * 32.0)
+    enhanced = 1.0 + sign * step * 0.99
+    values: dict[str, Values] = {
+        "identity": step,
+        "shear_x": sign * step * 0.99,
+        "shear_y": sign * step * 0.99,
+        "translate_x": sign * pixels / width,
+        "translate_y": sign * pixels / height,
+        "rotate": sign * step * 135.0,
+        "brightness": enhanced,
+        "saturation": enhanced,
+        "contrast": enhanced,
+        "sharpness": enhanced,
+        "posterise": 8.0 - np.rint(step * 6.0),
+        "solarise": 255.0 * (1.0 - step),
+        "autocontrast": step,
+        "equalise": step,
+    }
+    choice = (draws[:, 0] * len(values)).astype(np.int64)
+    return Layer(tuple(values), choice, np.choose(choice, list(values.values())))
+
+
+def _levelled(names: Sequence[str], choice: NDArray[np.int64], level: Values, sign: Values) -> Layer:
+    """A layer of timm's operations `names` at `level` and `sign`."""
+    value = np.zeros_like(level)
+    for number, name in enumerate(names):
+        rows = choice == number
+        value[rows] = levels.TIMM[name].argument(level[rows], sign[rows])
+    operations = tuple(dict.fromkeys(levels.TIMM[name].name for name in names))
+    place = np.array([operations.index(levels.TIMM[name].name) for name in names] + [-1])
+    return Layer(operations, place[choice], value)
+
+
+def _noisy(magnitude: Values, std: float, keys: Keys, operation: str) -> Values:
+    """Levels, normal about `magnitude`, cut to [0, 10]."""
+    if std:
+        magnitude = magnitude + std * keys.normal(operation)[:, 0]
+    return np.clip(magnitude, 0.0, 10.0)
+
+
+def _sign(uniform: Values) -> Values:
+    return np.where(uniform < 0.5, -1.0, 1.0)

@@ -50,6 +50,7 @@ def train_with_ray(job: dict[str, Any]) -> None:
 
 
 def _worker(job: dict[str, Any]) -> None:
-    from interplay.cluster.trial import Job, train_cell
+    from interplay.cluster.job import Job
+    from interplay.cluster.trial import train_cell
 
     train_cell(Job(**job), ray.train.torch.get_device())

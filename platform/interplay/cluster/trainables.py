@@ -19,7 +19,8 @@ def inline(config: Config) -> dict[str, str]:
     def work() -> None:
         import torch
 
-        from interplay.cluster.trial import Job, train_cell
+        from interplay.cluster.job import Job
+        from interplay.cluster.trial import train_cell
 
         train_cell(Job(**config), "cuda" if config["gpus"] and torch.cuda.is_available() else "cpu")
 

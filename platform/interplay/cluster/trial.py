@@ -6,13 +6,14 @@ import os
 import socket
 import sys
 import time
-from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from interplay.cluster.checkpoints import Checkpoints
+from interplay.cluster.job import Job
 from interplay.data.manifest import read_manifest
 from interplay.recipe import RESULTS_VERSION, Recipe
 from interplay.tracking.journal import Journal
@@ -25,39 +26,7 @@ from interplay.tracking.store import (
     read_result,
     write_result,
 )
-from interplay.training import Diverged, Ranks, State, fit, load, save
-
-
-@dataclass(frozen=True)
-class Job:
-    """One cell as plain data: all that travels to a worker, which imports nothing but `interplay`.
-
-    Attributes:
-        fingerprint: of the cell.
-        recipe: the resolved recipe as plain data.
-        dataset: path of the `.beton`.
-        directory: the cell's directory, on storage that every worker sees.
-        executor: `inline` or `train`.
-        workers: number of workers.
-        threads: CPU threads of each worker, for computing and for decoding.
-        gpus: GPUs of each worker; may be a fraction for inline cells that share one.
-        code_revision: of the code that started the study.
-        checkpoint_every_s: least time between two checkpoints; the last epoch always leaves one.
-    """
-
-    fingerprint: str
-    recipe: dict[str, Any]
-    dataset: str
-    directory: str
-    executor: str
-    workers: int = 1
-    threads: int = 1
-    gpus: float = 0.0
-    code_revision: str = "unknown"
-    checkpoint_every_s: float = 30.0
-
-    def plain(self) -> dict[str, Any]:
-        return asdict(self)
+from interplay.training import Computing, Diverged, Ranks, fit
 
 
 class OutOfMemory(Exception):
@@ -83,15 +52,14 @@ def train_cell(job: Job, device: torch.device | str) -> CellResult:
     torch.set_num_threads(job.threads)
     journal = Journal(directory / "journal.jsonl") if ranks.first else None
     recipe = Recipe.model_validate(job.recipe)
-    checkpoint = _Checkpoints(directory / "checkpoint" / "last.pt", recipe, job.checkpoint_every_s, ranks)
+    checkpoints = Checkpoints(directory / "checkpoint", job, recipe.schedule.epochs, ranks)
     started_at = time.time()
     evidence = evidence_of(job, recipe, device)
 
     def report(metrics: dict[str, float], state: Any) -> None:
-        epoch = int(metrics["epoch"])
         if journal is not None:
-            journal.append("epoch", epoch=epoch, metrics=metrics | system_metrics())
-        checkpoint.offer(epoch, state)
+            journal.append("epoch", epoch=int(metrics["epoch"]), metrics=metrics | system_metrics())
+        checkpoints.after_epoch(metrics, state)
 
     def end(status: str, metrics: dict[str, float], **times: Any) -> CellResult:
         result = CellResult(job.fingerprint, status, metrics, evidence | times | {"finished_at": time.time()})
@@ -100,17 +68,27 @@ def train_cell(job: Job, device: torch.device | str) -> CellResult:
             write_result(directory, result)
         return result
 
-    resumed = checkpoint.latest()
+    resumed = checkpoints.latest()
     if journal is not None:
         journal.append("start", epoch=0 if resumed is None else resumed["epoch"], evidence=evidence)
     try:
         loaders = beton_loaders(Path(job.dataset), recipe, rank=ranks.rank, world=ranks.world, threads=job.threads)
-        outcome = fit(recipe, loaders, device=device, report=report, latest_checkpoint=lambda: resumed)
+        with checkpoints:
+            outcome = fit(
+                recipe,
+                loaders,
+                device=device,
+                earlier=Path(job.start) if job.start else None,
+                computing=Computing(job.micro_batch or None, job.compile, job.channels_last),
+                report=report,
+                after_step=checkpoints.after_step,
+                latest_checkpoint=lambda: resumed,
+            )
     except Diverged as diverged:
         return end(DIVERGED, {"epoch": float(diverged.epoch)}, started_at=started_at)
     except torch.OutOfMemoryError:
         peak = torch.cuda.max_memory_allocated() / 2**20 if torch.cuda.is_available() else 0.0
-        message = f"out of memory at {peak:.0f} MB; lower data.batch_size or use more workers"
+        message = f"out of memory at {peak:.0f} MB; set --micro-batch or use more workers"
         _note_end(journal, OUT_OF_MEMORY, message)
         raise OutOfMemory(message) from None
     except Exception as error:
@@ -130,23 +108,6 @@ def _note_end(journal: Journal | None, status: str, message: str) -> None:
         journal.append("end", status=status, message=message)
 
 
-class _Checkpoints:
-    """The cell's last checkpoint, written by the first rank when enough time has passed."""
-
-    def __init__(self, path: Path, recipe: Recipe, every_s: float, ranks: Ranks) -> None:
-        self._path, self._recipe, self._every_s, self._ranks = path, recipe, every_s, ranks
-        self._saved_at = time.monotonic()
-
-    def latest(self) -> State | None:
-        return load(self._path) if self._path.is_file() else None
-
-    def offer(self, epoch: int, state: Any) -> None:
-        due = time.monotonic() - self._saved_at >= self._every_s or epoch == self._recipe.schedule.epochs
-        if self._ranks.first and due:
-            save(state(), self._path)
-            self._saved_at = time.monotonic()
-
-
 def evidence_of(job: Job, recipe: Recipe, device: torch.device) -> dict[str, Any]:
     """What travels with every number of this cell."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU, {job.threads} threads"
@@ -156,6 +117,8 @@ def evidence_of(job: Job, recipe: Recipe, device: torch.device) -> dict[str, Any
         "executor": job.executor,
         "workers": job.workers,
         "threads": job.threads,
+        **({"micro_batch": job.micro_batch} if job.micro_batch else {}),
+        **({"compiled": True} if job.compile else {}),
         "seeds": recipe.seeds.model_dump(),
         "dataset_digest": read_manifest(Path(job.dataset)).digest,
         "code_revision": job.code_revision,

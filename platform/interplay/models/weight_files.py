@@ -16,8 +16,10 @@ from interplay.errors import InterplayError
 
 State = dict[str, Tensor]
 
-KEYS = ("model", "state_dict", "model_state", "module", "model_ema", "state_dict_ema")
-"""Where checkpoints keep a state dict, in the order in which they are looked at; else it is the file itself."""
+KEYS = ("average", "model", "state_dict", "model_state", "module", "model_ema", "state_dict_ema")
+"""Where checkpoints keep a state dict, in the order in which they are looked at; else it is the file itself.
+
+`average` is ours: the weights that were evaluated, where they were averaged."""
 
 
 def read_weights(path: Path, key: str | None = None) -> tuple[State, str]:

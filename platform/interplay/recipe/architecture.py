@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BeforeValidator, Field, PlainSerializer, model_validator
 
 from interplay.errors import InterplayError
-from interplay.recipe.part import ByName, Part, Positive, Rate, Real, Whole, of_this_content
+from interplay.recipe.part import ByName, Part, Positive, Rate, Real, Whole, file_content, of_this_content
 
 
 # ------------------------------------------------------------------------------------ residual scaling
@@ -53,9 +53,7 @@ class FixedScale(Part):
         path = tree.get("checkpoint") if isinstance(tree, dict) else None
         if not isinstance(path, str):
             return tree
-        if not Path(path).is_file():
-            raise ValueError(f"model.scale.checkpoint={path!r} is not a file")
-        return of_this_content({**tree, "checkpoint": str(Path(path).resolve())}, Path(path), field="model.scale")
+        return file_content(tree, Path(path), key="checkpoint", field="model.scale.checkpoint")
 
 
 class ScalarScale(Part):

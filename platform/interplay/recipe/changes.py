@@ -140,12 +140,14 @@ def _members(annotation: Any) -> list[type[BaseModel]]:
     return [annotation] if isinstance(annotation, type) and issubclass(annotation, BaseModel) else []
 
 
-def _paths(part: type[BaseModel], prefix: str) -> Iterator[str]:
+def _paths(part: type[BaseModel], prefix: str, inside: tuple[type[BaseModel], ...] = ()) -> Iterator[str]:
+    """A recipe may stand within a recipe (an earlier stage): one such level is listed."""
     for name, field in part.model_fields.items():
         path = f"{prefix}.{name}" if prefix else name
         yield path
         for member in _members(field.annotation):
-            yield from _paths(member, path)
+            if inside.count(member) < 1:
+                yield from _paths(member, path, (*inside, part))
 
 
 def _kinds_with(parent: str, leaf: str) -> Iterator[str]:

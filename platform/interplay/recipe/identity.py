@@ -13,14 +13,24 @@ RESULTS_VERSION = 3
 """Raised when numerics change on purpose; the golden curves tell when that happened."""
 
 
-def fingerprint(recipe: Recipe, dataset_digest: str) -> str:
+def fingerprint(recipe: Recipe, dataset_digest: str, after: str = "") -> str:
     """16 hexadecimal digits: SHA-256 of the resolved recipe, the dataset's digest and `RESULTS_VERSION`.
+
+    `after` is the fingerprint of the earlier stage that `recipe.after` describes, whose data set may be another.
 
     What a part declares as `not_identity` is left out: names, and paths whose content is hashed. So are fields
     at their default, so that a field added later, whose default does what was done before, orphans no cell. A
     default is therefore never changed without raising `RESULTS_VERSION`; a test holds them all.
+
+    Raises:
+        ValueError: if only one of `after` and `recipe.after` is given.
     """
-    identity = {"recipe": _tree(recipe), "dataset": dataset_digest, "results_version": RESULTS_VERSION}
+    if bool(after) != (recipe.after is not None):
+        raise ValueError("a recipe with an earlier stage needs that stage's fingerprint, and only such a recipe")
+    tree = _tree(recipe.model_copy(update={"after": None}))
+    identity = {"recipe": tree, "dataset": dataset_digest, "results_version": RESULTS_VERSION}
+    if after:
+        identity["after"] = after
     text = json.dumps(identity, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 

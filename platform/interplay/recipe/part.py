@@ -41,6 +41,17 @@ def _kind_by_name(value: Any) -> Any:
 ByName = BeforeValidator(_kind_by_name)
 
 
+def file_content(tree: dict[str, Any], path: Path, *, key: str, field: str) -> dict[str, Any]:
+    """`tree` with the absolute `path` under `key` and the digest of its content; see `of_this_content`.
+
+    Raises:
+        ValueError: if there is no such file, or it has changed.
+    """
+    if not path.is_file():
+        raise ValueError(f"{field}={str(path)!r} is not a file")
+    return of_this_content({**tree, key: str(path.resolve())}, path, field=field)
+
+
 def of_this_content(tree: dict[str, Any], path: Path, *, field: str) -> dict[str, Any]:
     """`tree` with the digest of the file at `path`: the fingerprint holds the content, not the path.
 

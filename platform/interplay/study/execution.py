@@ -6,8 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, TypedDict
 
+from interplay.cluster.job import Job
 from interplay.cluster.revision import code_revision
-from interplay.cluster.trial import Job, train_cell
+from interplay.cluster.trial import train_cell
 from interplay.errors import InterplayError
 from interplay.study.proposals import Proposals
 from interplay.tracking.store import Cell, CellStore
@@ -39,6 +40,11 @@ class Execution:
         gpus: GPUs of each worker.
         concurrency: cells trained at the same time; 0 is as many as the cluster has room for now.
         checkpoint_every_s: least time between two checkpoints of a cell.
+        keep_best: keep the checkpoint with the best validation top-1 beside the last.
+        keep_last: keep the checkpoints of the last so many epochs.
+        micro_batch: images of a worker in memory at a time, 0 is all: the batch stays what the recipe says.
+        compile: let torch compile the model's blocks.
+        channels_last: keep images and maps in that memory format.
     """
 
     executor: Executor = "auto"
@@ -47,6 +53,11 @@ class Execution:
     gpus: float = 0.0
     concurrency: int = 0
     checkpoint_every_s: float = 30.0
+    keep_best: bool = False
+    keep_last: int = 0
+    micro_batch: int = 0
+    compile: bool = False
+    channels_last: bool = False
 
     def chosen(self) -> Literal["inline", "train"]:
         """Inline for one CPU worker, whose start-up would otherwise be most of its time; Ray Train for the rest.
@@ -59,6 +70,8 @@ class Execution:
         for name, value, least in (("workers", self.workers, 1), ("threads", self.threads, 1)):
             if value < least:
                 raise InterplayError(f"--{name} {value} is too few; use at least {least}")
+        if self.micro_batch < 0 or self.keep_last < 0:
+            raise InterplayError("--micro-batch and --keep-last are whole numbers from 0 on")
         if not 0 <= self.gpus < float("inf") or self.concurrency < 0 or not self.checkpoint_every_s >= 0:
             raise InterplayError("--gpus, --concurrency and --checkpoint-every are numbers from 0 on")
         if self.gpus > 1 and self.gpus != int(self.gpus):
@@ -79,12 +92,18 @@ def make_job(cell: Cell, store: CellStore, execution: Execution, executor: Liter
         recipe=cell.recipe.model_dump(mode="json"),
         dataset=str(cell.dataset),
         directory=str(store.prepare(cell)),
+        start=str(store.checkpoint(cell.earlier.fingerprint)) if cell.earlier is not None else "",
         executor=executor,
         workers=execution.workers,
         threads=execution.threads,
         gpus=execution.gpus,
         code_revision=code_revision(),
         checkpoint_every_s=execution.checkpoint_every_s,
+        keep_best=execution.keep_best,
+        keep_last=execution.keep_last,
+        micro_batch=execution.micro_batch,
+        compile=execution.compile,
+        channels_last=execution.channels_last,
     )
 
 

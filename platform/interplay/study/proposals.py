@@ -74,8 +74,10 @@ class OptunaProposals:
         metric: str,
         sampler: str = "tpe",
         seed: int = 0,
+        earlier: Cell | None = None,
     ) -> None:
         self._space, self._base, self._dataset, self._store = space, base, dataset, store
+        self._earlier = earlier
         self._target, self._metric, self._sampler, self._seed = target, metric, sampler, seed
         make_sampler(sampler, seed)  # a wrong name is refused before anything is written
         self._storage = _storage(directory)
@@ -141,7 +143,13 @@ class OptunaProposals:
             self._unfinished.append(self._cell(record))
 
     def _cell(self, record: FrozenTrial) -> Cell:
-        return Cell(self._base.with_(json.loads(record.user_attrs[CHANGES])), self._dataset)
+        return self._changed(json.loads(record.user_attrs[CHANGES]))
+
+    def _changed(self, changes: Mapping[str, Any]) -> Cell:
+        recipe = self._base.with_(dict(changes))
+        if recipe.after != self._base.after:
+            raise InterplayError("a search varies one stage: search the earlier stage in a study of its own")
+        return Cell(recipe, self._dataset, self._earlier)
 
     def _propose(self) -> Cell | None:
         """A cell the study does not have yet, recorded; None if the space seems to hold no more."""
@@ -153,7 +161,7 @@ class OptunaProposals:
             trial = self._memory.ask()
             changes = dict(self._space(trial))
             try:
-                cell = Cell(self._base.with_(changes), self._dataset)
+                cell = self._changed(changes)
             except InterplayError as error:
                 refused = str(error)
                 self._memory.tell(trial, state=TrialState.FAIL)

@@ -21,14 +21,19 @@ FINISHED, DIVERGED, OUT_OF_MEMORY, FAILED = "finished", "diverged", "out_of_memo
 
 @dataclass(frozen=True)
 class Cell:
-    """A resolved recipe and the data set it is trained on: the unit that is trained, stored and counted."""
+    """A resolved recipe and the data set it is trained on: the unit that is trained, stored and counted.
+
+    `earlier` is the cell whose last weights it starts from, if its recipe has an earlier stage.
+    """
 
     recipe: Recipe
     dataset: Path
+    earlier: Cell | None = None
 
     @cached_property
     def fingerprint(self) -> str:
-        return fingerprint(self.recipe, read_manifest(self.dataset).digest)
+        after = self.earlier.fingerprint if self.earlier is not None else ""
+        return fingerprint(self.recipe, read_manifest(self.dataset).digest, after)
 
     @property
     def seed(self) -> int:
@@ -68,6 +73,10 @@ class CellStore:
 
     def journal(self, fingerprint: str) -> Path:
         return self.directory(fingerprint) / "journal.jsonl"
+
+    def checkpoint(self, fingerprint: str) -> Path:
+        """The cell's last checkpoint."""
+        return self.directory(fingerprint) / "checkpoint" / "last.pt"
 
     def prepare(self, cell: Cell) -> Path:
         """The cell's directory, with its resolved recipe in it."""

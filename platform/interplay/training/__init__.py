@@ -1,8 +1,8 @@
 """The training loop and its parts. Needs torch (and timm for LAMB and timm's models), nothing else."""
 
-from interplay.training.checkpoint import State, load, save
+from interplay.training.checkpoint import State, Writer, load, save
 from interplay.training.evaluate import evaluate
-from interplay.training.fit import Diverged, Outcome, fit
+from interplay.training.fit import Computing, Diverged, Outcome, fit
 from interplay.training.ranks import Ranks
 
-__all__ = ["Diverged", "Outcome", "Ranks", "State", "evaluate", "fit", "load", "save"]
+__all__ = ["Computing", "Diverged", "Outcome", "Ranks", "State", "Writer", "evaluate", "fit", "load", "save"]

@@ -5,24 +5,34 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
+from torch.optim.swa_utils import AveragedModel
 
 from interplay.augment import Normalise, TrainingStage
 from interplay.counter_rng import torch_seed
 from interplay.data.batch import Loaders
 from interplay.errors import InterplayError
 from interplay.models import build
+from interplay.models.parts.head import TwoHeads
+from interplay.recipe.procedure import Ema, NoDistillation
 from interplay.recipe.tree import Recipe
-from interplay.training.checkpoint import LatestCheckpoint, Report, State
+from interplay.training.average import make_average
+from interplay.training.checkpoint import LatestCheckpoint, Offer, Report, State
 from interplay.training.evaluate import evaluate
-from interplay.training.loss import make_loss
+from interplay.training.loss import make_objective
 from interplay.training.meter import PeakMemory
-from interplay.training.optimiser import clip_gradients, make_optimiser
+from interplay.training.optimiser import freeze, gradient_norm, make_optimiser
+from interplay.training.precision import autocast_dtype
+from interplay.training.progress import Progress
 from interplay.training.ranks import Ranks
 from interplay.training.schedule import learning_rate, set_learning_rate
+from interplay.training.start import put_weights
+from interplay.training.step import Step
+from interplay.training.teacher import Teacher, load_teacher
 
 
 class Diverged(Exception):
@@ -50,12 +60,30 @@ class Outcome:
     samples_seen: int
 
 
+@dataclass(frozen=True)
+class Computing:
+    """How a job is computed. It changes seconds and bytes, and results by rounding alone.
+
+    Attributes:
+        micro_batch: images of a rank that are in memory at a time; None is its whole part of the batch.
+        compile: let torch compile each block of the model (all blocks share one compilation).
+        channels_last: keep images and maps in that memory format, which convolutions on GPUs prefer.
+    """
+
+    micro_batch: int | None = None
+    compile: bool = False
+    channels_last: bool = False
+
+
 def fit(
     recipe: Recipe,
     loaders: Loaders,
     *,
     device: torch.device | str = "cpu",
+    earlier: Path | None = None,
+    computing: Computing = Computing(),
     report: Report = lambda metrics, state: None,
+    after_step: Offer = lambda state: None,
     latest_checkpoint: LatestCheckpoint = lambda: None,
 ) -> Outcome:
     """Trains `recipe` on `loaders` and evaluates it.
@@ -66,106 +94,170 @@ def fit(
         recipe: the complete description of the job.
         loaders: this rank's loaders.
         device: where the model lives.
+        earlier: the checkpoint of the earlier stage, if the recipe has one (`recipe.after`).
+        computing: how, not what.
         report: called after every epoch on every rank.
-        latest_checkpoint: where to continue from, if anywhere.
+        after_step: called after every step on every rank with a function that makes a checkpoint of it.
+        latest_checkpoint: where to continue from, if anywhere, at an epoch's end or within an epoch.
 
     Raises:
         Diverged: if the training loss is not finite.
-        InterplayError: if the checkpoint belongs to another recipe.
+        InterplayError: if the checkpoint belongs to another recipe, or the recipe's weights do not fit.
     """
     device, ranks = torch.device(device), Ranks.current()
     autocast = autocast_dtype(recipe, device)
     peak = PeakMemory(device)
-    image_size = recipe.data.resolution
 
-    model = build(recipe.model, classes=loaders.classes, image_size=image_size, seed=recipe.seeds.init)
-    model.to(device)
-    optimiser = make_optimiser(recipe.optimiser, model)
-    loss_function = make_loss(recipe.loss)
+    model = build(recipe.model, classes=loaders.classes, image_size=recipe.data.resolution, seed=recipe.seeds.init)
+    checkpoint = latest_checkpoint()
+    if checkpoint is None and (start := _start(recipe, earlier)) is not None:
+        put_weights(model, start)
+    freeze(model, recipe.trainable)
+    memory_format = torch.channels_last if computing.channels_last else torch.preserve_format
+    model.to(device).to(memory_format=memory_format)
+    teacher = _teacher(recipe, loaders, device, autocast)
+    _answer_apart(model, taught=teacher is not None)
+    average = None
+    if isinstance(recipe.average, Ema):
+        average = make_average(recipe.average, model, recipe.data.batch_size)
     normalise = Normalise(loaders.mean, loaders.std, device)
     stage = TrainingStage(recipe.augment, recipe.seeds.augment, loaders.classes, normalise)
-
-    done, metrics = _resume(latest_checkpoint(), recipe, model, optimiser)
+    if computing.compile:
+        compile_blocks(model)
     wrapped = ranks.wrap(model, device)
+    train_step = Step(
+        model=wrapped,
+        optimiser=make_optimiser(recipe.optimiser, model),
+        recipe=recipe.optimiser,
+        objective=make_objective(recipe.loss, recipe.distillation),
+        teacher=teacher,
+        autocast=autocast,
+        scaler=torch.amp.GradScaler(device.type, enabled=autocast is torch.float16),
+        micro_batch=computing.micro_batch,
+    )
+
+    steps = len(loaders.train)
+    now = Progress.start(device)
+    if checkpoint is not None:
+        now = _resume(checkpoint, recipe, model, train_step, average, device)
+    evaluated = model if average is None else average.module
 
     def state() -> State:
-        return {
+        found: State = {
             "model": model.state_dict(),
-            "optimiser": optimiser.state_dict(),
-            "epoch": done,
-            "metrics": metrics,
+            "optimiser": train_step.optimiser.state_dict(),
             "recipe": recipe.model_dump(mode="json"),
             "classes": loaders.classes,
+            "mean": loaders.mean,
+            "std": loaders.std,
+            **now.plain(),
         }
+        if average is not None:
+            found["average"] = average.module.state_dict()
+        if train_step.scaler.is_enabled():
+            found["scaler"] = train_step.scaler.state_dict()
+        return found
 
     first_step_at: float | None = None
     samples_seen = 0
-    steps = len(loaders.train)
-    for epoch in range(done, recipe.schedule.epochs):
-        # drop path and dropout draw from torch: seeded by the epoch, a resumed run needs no generator state
-        torch.manual_seed(torch_seed("network", recipe.seeds.augment, epoch, ranks.rank))
+    for epoch in range(now.epoch, recipe.schedule.epochs):
         wrapped.train()
-        started = time.perf_counter()
-        loss_sum = torch.zeros((), dtype=torch.float64, device=device)
-        rate = 0.0
-        for step, batch in enumerate(loaders.train.epoch(epoch)):
+        started, first = time.perf_counter(), now.step
+        rate, norm = 0.0, None
+        for step, batch in enumerate(loaders.train.epoch(epoch, first), start=first):
+            # drop path and dropout draw from torch: seeded by the step, a resumed run needs no generator's state
+            torch.manual_seed(torch_seed("network", recipe.seeds.augment, epoch, step, ranks.rank))
             rate = learning_rate(recipe.schedule, recipe.optimiser.lr, epoch + step / steps)
-            set_learning_rate(optimiser, rate)
+            set_learning_rate(train_step.optimiser, rate)
             images = batch.images.to(device, non_blocking=True)
             labels = batch.labels.to(device, non_blocking=True)
             with torch.no_grad():
                 inputs, targets = stage(images, labels, batch.index, batch.view, epoch, step)
-            with torch.autocast(device.type, dtype=autocast or torch.bfloat16, enabled=autocast is not None):
-                logits = wrapped(inputs)
-            loss = loss_function(logits.float(), targets)
-            optimiser.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
-            clip_gradients(recipe.optimiser, model)
-            optimiser.step()
-            loss_sum += loss.detach()
+            loss, norm = train_step(inputs.to(memory_format=memory_format), targets)
+            if average is not None:
+                average.update_parameters(model)
+            now.add(loss)
             first_step_at = first_step_at or time.time()
-        train_loss = float(ranks.sum(loss_sum)) / (steps * ranks.world)  # waits for the device: the epoch ends here
+            after_step(state)
+        train_loss = float(ranks.sum(now.loss_sum)) / (steps * ranks.world)  # waits for the device: the epoch ends
         seconds = time.perf_counter() - started
         if not math.isfinite(train_loss):
             raise Diverged(epoch, train_loss)
-        done = epoch + 1
-        samples_seen += steps * recipe.data.batch_size
+        norm = gradient_norm(model) if norm is None else norm
+        samples_seen += (steps - first) * recipe.data.batch_size
         metrics = {
             "train/loss": train_loss,
+            "train/loss_max": float(ranks.max(now.loss_max)),
+            "train/grad_norm": float(norm),
             "train/lr": rate,
-            "throughput/images_per_s": steps * recipe.data.batch_size / seconds,
+            "throughput/images_per_s": (steps - first) * recipe.data.batch_size / seconds,
         }
         if (memory := peak.megabytes()) is not None:
             metrics["memory/peak_mb"] = memory
-        if loaders.val is not None and (done % recipe.evaluation.every == 0 or done == recipe.schedule.epochs):
-            scores = evaluate(model, loaders.val, normalise, device=device, ranks=ranks, autocast=autocast)
+        now = Progress.start(device, epoch=epoch + 1, metrics=metrics)
+        if loaders.val is not None and (
+            now.epoch % recipe.evaluation.every == 0 or now.epoch == recipe.schedule.epochs
+        ):
+            scores = evaluate(evaluated, loaders.val, normalise, device=device, ranks=ranks, autocast=autocast)
             metrics |= {f"val/{name}": value for name, value in scores.items()}
-        report(metrics | {"epoch": float(done)}, state)
+        report(metrics | {"epoch": float(now.epoch)}, state)
 
+    metrics = now.metrics
     if loaders.test is not None:
-        scores = evaluate(model, loaders.test, normalise, device=device, ranks=ranks, autocast=autocast)
+        scores = evaluate(evaluated, loaders.test, normalise, device=device, ranks=ranks, autocast=autocast)
         metrics |= {f"test/{name}": value for name, value in scores.items()}
     return Outcome(metrics, state(), first_step_at, samples_seen)
 
 
-def autocast_dtype(recipe: Recipe, device: torch.device) -> torch.dtype | None:
-    """bfloat16 where the recipe wants it or, with `auto`, where the device computes in it; None is float32."""
-    if recipe.precision == "auto":
-        return torch.bfloat16 if device.type == "cuda" and torch.cuda.is_bf16_supported() else None
-    return torch.bfloat16 if recipe.precision == "bf16" else None
+def _start(recipe: Recipe, earlier: Path | None) -> Path | None:
+    """The weights to start from, if not from nothing."""
+    if recipe.after is not None and earlier is None:
+        raise InterplayError(
+            f"{recipe.name} starts where {recipe.after.name} ends; give its checkpoint as start instead of after"
+        )
+    return Path(recipe.start.checkpoint) if recipe.start is not None else earlier
+
+
+def compile_blocks(model: nn.Module) -> None:
+    """Compiles every block in place (regional compilation): alike blocks are compiled once, not once for each."""
+    blocks = getattr(model, "blocks", None)
+    for block in blocks.values() if isinstance(blocks, nn.ModuleDict) else blocks or [model]:
+        block.compile()
+
+
+def _teacher(recipe: Recipe, loaders: Loaders, device: torch.device, autocast: torch.dtype | None) -> Teacher | None:
+    if isinstance(recipe.distillation, NoDistillation):
+        return None
+    return load_teacher(
+        recipe.distillation, loaders, resolution=recipe.data.resolution, device=device, dtype=autocast
+    )
+
+
+def _answer_apart(model: nn.Module, *, taught: bool) -> None:
+    """Two heads give two answers in training, if the second one has something of its own to learn."""
+    head = getattr(model, "head", None)
+    if isinstance(head, TwoHeads):
+        head.separate = taught or head.trained_on == "class"
 
 
 def _resume(
-    checkpoint: State | None, recipe: Recipe, model: nn.Module, optimiser: torch.optim.Optimizer
-) -> tuple[int, dict[str, float]]:
-    """Loads `checkpoint`, if any; says how many epochs are done and the metrics of the last of them."""
-    if checkpoint is None:
-        return 0, {}
+    checkpoint: State,
+    recipe: Recipe,
+    model: nn.Module,
+    step: Step,
+    average: AveragedModel | None,
+    device: torch.device,
+) -> Progress:
+    """Loads `checkpoint`; says how far it had come."""
     if _deciding(checkpoint["recipe"]) != _deciding(recipe.model_dump(mode="json")):
         raise InterplayError("the checkpoint belongs to another recipe; start again without it")
     model.load_state_dict(checkpoint["model"])
-    optimiser.load_state_dict(checkpoint["optimiser"])
-    return int(checkpoint["epoch"]), dict(checkpoint["metrics"])
+    step.optimiser.load_state_dict(checkpoint["optimiser"])
+    if average is not None:
+        average.module.load_state_dict(checkpoint["average"])
+    if step.scaler.is_enabled():
+        step.scaler.load_state_dict(checkpoint["scaler"])
+    return Progress.of(checkpoint, device)
 
 
 def _deciding(recipe: dict[str, Any]) -> dict[str, Any]:

@@ -1,34 +1,72 @@
-"""Optimisers and their parameter groups."""
+"""Optimisers, their parameter groups, and which parameters are trained at all."""
 
 from __future__ import annotations
 
+import re
+from collections import defaultdict
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import Any, Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from interplay.recipe.tree import AdamW, Lamb
+from interplay.errors import InterplayError
+from interplay.recipe.procedure import Adagrad, AdamW, Lamb, Optimiser, Sgd
+
+_HEAD = re.compile(r"^(head|head_dist|fc|classifier)\.")
+
+_ATTENTION = re.compile(rf"(^|\.)attn\.|(^|\.)pos_embed$|{_HEAD.pattern}")
+"""What fine-tuning the attention alone trains: attention layers, position embeddings, classifier (thesis S6.3.3)."""
 
 
-def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Two groups: weight decay skips 1-D parameters and the names and patterns of the model's `no_weight_decay`."""
+def freeze(model: nn.Module, trainable: Literal["all", "attention", "head"]) -> None:
+    """Takes the gradient from the parameters that `trainable` leaves out.
+
+    Raises:
+        InterplayError: if that would leave none.
+    """
+    if trainable == "all":
+        return
+    wanted = _ATTENTION if trainable == "attention" else _HEAD
+    chosen = {name for name, _ in model.named_parameters() if wanted.search(name)}
+    if (trainable == "attention" and not any("attn." in name for name in chosen)) or not chosen:
+        raise InterplayError(f"trainable={trainable}: this model has no such layers; use trainable=all")
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(name in chosen)
+
+
+def parameter_groups(model: nn.Module, weight_decay: float, layer_decay: float = 1.0) -> list[dict[str, Any]]:
+    """Groups by weight decay and share of the learning rate (`lr_scale`).
+
+    Weight decay skips 1-D parameters and the names and patterns of the model's `no_weight_decay`. With
+    `layer_decay` each level's rate is that of the level above times it; the head's is the whole.
+    """
     skipped: set[str] = getattr(model, "no_weight_decay", set)()
-    decayed: list[nn.Parameter] = []
-    kept: list[nn.Parameter] = []
+    depth = _depth(model)
+    groups: dict[tuple[bool, int], list[nn.Parameter]] = defaultdict(list)
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
             skip = parameter.ndim <= 1 or any(fnmatchcase(name, pattern) for pattern in skipped)
-            (kept if skip else decayed).append(parameter)
-    return [{"params": decayed, "weight_decay": weight_decay}, {"params": kept, "weight_decay": 0.0}]
+            above = depth - _level(name, depth) if layer_decay != 1.0 else 0
+            groups[skip, above].append(parameter)
+    for skip in (False, True):  # both always: a checkpoint's groups are told apart by their place
+        groups.setdefault((skip, 0), [])
+    return [
+        {"params": groups[skip, above], "weight_decay": 0.0 if skip else weight_decay, "lr_scale": layer_decay**above}
+        for skip, above in sorted(groups)
+    ]
 
 
-def make_optimiser(recipe: AdamW | Lamb, model: nn.Module) -> torch.optim.Optimizer:
+def make_optimiser(recipe: Optimiser, model: nn.Module) -> torch.optim.Optimizer:
     """The optimiser that `recipe` describes, over `model`'s parameters."""
-    groups = parameter_groups(model, recipe.weight_decay)
+    groups = parameter_groups(model, recipe.weight_decay, recipe.layer_decay)
     if isinstance(recipe, AdamW):
         fused = all(p.device.type in ("cpu", "cuda") for p in model.parameters())
         return torch.optim.AdamW(groups, lr=recipe.lr, betas=recipe.betas, eps=recipe.eps, fused=fused)
+    if isinstance(recipe, Sgd):
+        return torch.optim.SGD(groups, lr=recipe.lr, momentum=recipe.momentum, nesterov=recipe.nesterov)
+    if isinstance(recipe, Adagrad):
+        return torch.optim.Adagrad(groups, lr=recipe.lr, eps=recipe.eps)
     from timm.optim import Lamb as TimmLamb  # importing timm takes three seconds: only LAMB pays
 
     optimiser: torch.optim.Optimizer = TimmLamb(
@@ -37,7 +75,31 @@ def make_optimiser(recipe: AdamW | Lamb, model: nn.Module) -> torch.optim.Optimi
     return optimiser
 
 
-def clip_gradients(recipe: AdamW | Lamb, model: nn.Module) -> None:
-    """Clips the global norm of the gradients, for optimisers that do not do it themselves."""
-    if isinstance(recipe, AdamW) and recipe.clip_grad is not None:
-        nn.utils.clip_grad_norm_(model.parameters(), recipe.clip_grad)
+def clip_gradients(recipe: Optimiser, model: nn.Module) -> Tensor | None:
+    """Clips the global norm of the gradients, for optimisers that do not do it themselves; the norm before."""
+    if isinstance(recipe, Lamb) or recipe.clip_grad is None:
+        return None
+    return nn.utils.clip_grad_norm_(model.parameters(), recipe.clip_grad)
+
+
+def gradient_norm(model: nn.Module) -> Tensor:
+    """The global norm of the gradients, on their device."""
+    return nn.utils.get_total_norm([p.grad for p in model.parameters() if p.grad is not None])
+
+
+_BLOCK = re.compile(r"^blocks\.(\d+)\.")
+
+
+def _depth(model: nn.Module) -> int:
+    """Levels below the head, as timm counts them: the stem and the blocks; what follows them is of the last one."""
+    blocks = [int(found[1]) for name, _ in model.named_parameters() if (found := _BLOCK.match(name))]
+    return max(blocks, default=-1) + 2
+
+
+def _level(name: str, depth: int) -> int:
+    if found := _BLOCK.match(name):
+        return int(found[1]) + 1
+    if _HEAD.match(name):
+        return depth
+    stem = ("stem.", "patch_embed.", "cls_token", "dist_token", "pos_embed", "blocks.tokens.")
+    return 0 if name.startswith(stem) else depth - 1

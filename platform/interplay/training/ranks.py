@@ -39,3 +39,9 @@ class Ranks:
         if self.world > 1:
             dist.all_reduce(values)
         return values
+
+    def max(self, values: Tensor) -> Tensor:
+        """The largest of `values` over the workers, on every worker."""
+        if self.world > 1:
+            dist.all_reduce(values, dist.ReduceOp.MAX)
+        return values

@@ -1,0 +1,65 @@
+"""The checkpoints of one cell: when they are taken, and which are kept."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from interplay.cluster.job import Job
+from interplay.training import Ranks, State, Writer, load
+
+BEST_BY = "val/top1"
+
+
+class Checkpoints:
+    """Writes to `folder` on the first rank; others do nothing. As a context it ends with all on disk.
+
+    `last.pt` is what a restart goes on from, an epoch's end or not.
+    """
+
+    def __init__(self, folder: Path, job: Job, epochs: int, ranks: Ranks) -> None:
+        self._folder, self._job, self._epochs, self._first = folder, job, epochs, ranks.first
+        self._writer = Writer()
+        self._saved_at = time.monotonic()
+        self._best = -1.0
+
+    def __enter__(self) -> Checkpoints:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._writer.close()
+
+    def latest(self) -> State | None:
+        """What to go on from, if there is anything."""
+        if self._job.keep_best and (best := self._folder / "best.pt").is_file():
+            self._best = float(load(best)["metrics"].get(BEST_BY, self._best))
+        last = self._folder / "last.pt"
+        return load(last) if last.is_file() else None
+
+    def after_step(self, state: Callable[[], State]) -> None:
+        """Takes one if enough time has passed."""
+        if self._first and self._due():
+            self._save(state, self._folder / "last.pt")
+
+    def after_epoch(self, metrics: dict[str, float], state: Callable[[], State]) -> None:
+        """Takes one if enough time has passed, it is the last, or it is to be kept."""
+        epoch = int(metrics["epoch"])
+        if not self._first:
+            return
+        paths = [self._folder / "last.pt"] if self._due() or epoch == self._epochs else []
+        if self._job.keep_best and metrics.get(BEST_BY, -1.0) > self._best:
+            self._best = metrics[BEST_BY]
+            paths.append(self._folder / "best.pt")
+        if self._job.keep_last:
+            paths.append(self._folder / f"epoch-{epoch:04d}.pt")
+            (self._folder / f"epoch-{epoch - self._job.keep_last:04d}.pt").unlink(missing_ok=True)
+        if paths:
+            self._save(state, *paths)
+
+    def _due(self) -> bool:
+        return time.monotonic() - self._saved_at >= self._job.checkpoint_every_s
+
+    def _save(self, state: Callable[[], State], *paths: Path) -> None:
+        self._writer.save(state(), *paths)
+        self._saved_at = time.monotonic()

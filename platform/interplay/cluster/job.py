@@ -1,0 +1,51 @@
+"""What a worker is told."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Job:
+    """One cell as plain data: all that travels to a worker, which imports nothing but `interplay`.
+
+    Attributes:
+        fingerprint: of the cell.
+        recipe: the resolved recipe as plain data.
+        dataset: path of the `.beton`.
+        directory: the cell's directory, on storage that every worker sees.
+        executor: `inline` or `train`.
+        workers: number of workers.
+        threads: CPU threads of each worker, for computing and for decoding.
+        gpus: GPUs of each worker; may be a fraction for inline cells that share one.
+        code_revision: of the code that started the study.
+        checkpoint_every_s: least time between two checkpoints, which are taken between steps; the last epoch always
+            leaves one.
+        keep_best: keep the checkpoint of the epoch with the best `val/top1` too, as `best.pt`.
+        keep_last: checkpoints of the last so many epochs are kept, as `epoch-0007.pt`; 0 is none of these.
+        start: the earlier stage's checkpoint, if the recipe has one.
+        micro_batch: images of a worker in memory at a time; 0 is all.
+        compile: let torch compile the model's blocks.
+        channels_last: keep images and maps in that memory format.
+    """
+
+    fingerprint: str
+    recipe: dict[str, Any]
+    dataset: str
+    directory: str
+    executor: str
+    workers: int = 1
+    threads: int = 1
+    gpus: float = 0.0
+    code_revision: str = "unknown"
+    checkpoint_every_s: float = 30.0
+    keep_best: bool = False
+    keep_last: int = 0
+    start: str = ""
+    micro_batch: int = 0
+    compile: bool = False
+    channels_last: bool = False
+
+    def plain(self) -> dict[str, Any]:
+        return asdict(self)

@@ -1,0 +1,74 @@
+"""One optimiser step."""
+
+# B batch, R side, K classes
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from interplay.recipe.procedure import Optimiser
+from interplay.training.loss import Objective
+from interplay.training.optimiser import clip_gradients
+from interplay.training.teacher import Teacher
+
+
+@dataclass(frozen=True)
+class Step:
+    """Forward, backward and update on one rank's part of a batch.
+
+    Attributes:
+        model: as it is called, perhaps wrapped or compiled.
+        optimiser: of its parameters.
+        recipe: of the optimiser.
+        objective: what is minimised.
+        teacher: whose answers are learnt, if there is one.
+        autocast: dtype to compute in; None is float32.
+        scaler: of the loss, for float16.
+        micro_batch: images in memory at a time; None is all. The gradient is that of the whole batch, up to
+            rounding (batch norms see the parts).
+    """
+
+    model: nn.Module
+    optimiser: torch.optim.Optimizer
+    recipe: Optimiser
+    objective: Objective
+    teacher: Teacher | None
+    autocast: torch.dtype | None
+    scaler: torch.amp.GradScaler
+    micro_batch: int | None = None
+
+    def __call__(self, inputs_B3RR: Tensor, targets_BK: Tensor) -> tuple[Tensor, Tensor | None]:
+        """The loss, and the norm of the gradients if it was needed; both stay on the device."""
+        self.optimiser.zero_grad(set_to_none=True)
+        batch, size = len(inputs_B3RR), self.micro_batch or len(inputs_B3RR)
+        total: Tensor | None = None
+        for start in range(0, batch, size):
+            x, y = inputs_B3RR[start : start + size], targets_BK[start : start + size]
+            with self._synchronised(start + size >= batch):
+                loss = self._loss(x, y)
+                if len(x) < batch:
+                    loss = loss * (len(x) / batch)
+                self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+            total = loss.detach() if total is None else total + loss.detach()
+        assert total is not None, "a batch holds images"
+        self.scaler.unscale_(self.optimiser)
+        norm = clip_gradients(self.recipe, self.model)
+        self.scaler.step(self.optimiser)
+        self.scaler.update()
+        return total, norm
+
+    def _loss(self, x_B3RR: Tensor, y_BK: Tensor) -> Tensor:
+        taught = self.teacher(x_B3RR) if self.teacher is not None else None
+        with torch.autocast(
+            x_B3RR.device.type, dtype=self.autocast or torch.bfloat16, enabled=self.autocast is not None
+        ):
+            logits = self.model(x_B3RR)
+        return self.objective(logits.float(), y_BK, taught)
+
+    def _synchronised(self, last: bool) -> AbstractContextManager[None]:
+        """Ranks exchange gradients once, with the last part."""
+        return nullcontext() if last or not isinstance(self.model, DistributedDataParallel) else self.model.no_sync()

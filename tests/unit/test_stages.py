@@ -1,0 +1,131 @@
+"""Recipes of two stages, and what can be asked of their checkpoints."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from click.testing import CliRunner
+
+from interplay.cli import main
+from interplay.errors import InterplayError
+from interplay.recipe import Recipe, fingerprint
+from interplay.studies import run_ablation, run_search, run_training
+from interplay.study.ablation import Ablation, Row
+from interplay.study.cells import cell_of
+from interplay.tracking.store import CellStore
+from interplay.training import fit, load
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory, digits_beton: Path) -> Path:
+    folder = tmp_path_factory.mktemp("stages")
+    (folder / "datasets").symlink_to(digits_beton.parent)
+    return folder
+
+
+@pytest.fixture
+def staged(tiny: Recipe) -> Recipe:
+    """One epoch at 16 pixels, then one at 20 with the head alone trained."""
+    first = tiny.with_({"name": "first", "schedule.epochs": 1, "schedule.warmup_epochs": 0, "data.batch_size": 256})
+    later = {"name": "second", "after": first.model_dump(mode="json"), "data.resolution": 20, "trainable": "head"}
+    return first.with_(later)
+
+
+def test_the_later_stage_starts_where_the_earlier_one_ends(staged: Recipe, root: Path) -> None:
+    outcome = run_training(staged, root=root, name="chain")
+    assert outcome.complete
+    store, later = CellStore(root), cell_of(staged, root)
+    assert later.earlier is not None
+    first, second = (load(store.checkpoint(c.fingerprint))["model"] for c in (later.earlier, later))
+    assert torch.equal(first["blocks.1.mlp.mix.fc1.weight"], second["blocks.1.mlp.mix.fc1.weight"])
+    assert not torch.equal(first["head.weight"], second["head.weight"])
+    assert second["stem.position.pos_embed"].shape != first["stem.position.pos_embed"].shape
+
+
+def test_an_earlier_stage_is_trained_once_for_all_rows(staged: Recipe, root: Path) -> None:
+    run_training(staged, root=root, name="chain")
+    before = CellStore(root).checkpoint(cell_of(staged, root).earlier.fingerprint).stat().st_mtime_ns  # type: ignore[union-attr]
+    rows = Ablation("Which?", [Row("less decay", {"optimiser.weight_decay": 0.01})])
+    outcome = run_ablation(staged, rows, name="rows", root=root, seeds=[0])
+    assert outcome.complete
+    after = CellStore(root).checkpoint(cell_of(staged, root).earlier.fingerprint).stat().st_mtime_ns  # type: ignore[union-attr]
+    assert before == after
+
+
+def test_the_fingerprint_holds_the_earlier_stage(staged: Recipe, root: Path) -> None:
+    other = staged.with_({"after.optimiser.lr": 1e-4})
+    assert cell_of(other, root).fingerprint != cell_of(staged, root).fingerprint
+    renamed = staged.with_({"after.name": "another name"})
+    assert cell_of(renamed, root).fingerprint == cell_of(staged, root).fingerprint
+    with pytest.raises(ValueError, match="needs that stage's fingerprint"):
+        fingerprint(staged, "0" * 64)
+
+
+def test_a_search_does_not_vary_an_earlier_stage(staged: Recipe, root: Path) -> None:
+    def space(trial: Any) -> dict[str, Any]:
+        return {"after.optimiser.lr": trial.suggest_float("after.optimiser.lr", 1e-4, 1e-2)}
+
+    with pytest.raises(InterplayError, match="search the earlier stage in a study of its own"):
+        run_search(staged, space, name="search", root=root, trials=1)
+
+
+def test_start_and_after_exclude_each_other(staged: Recipe) -> None:
+    with pytest.raises(InterplayError, match="set one of them"):
+        staged.with_({"start": __file__})
+
+
+def test_a_later_stage_alone_says_what_it_needs(staged: Recipe, random_splits: Any) -> None:
+    from interplay.data import array_loaders
+
+    with pytest.raises(InterplayError, match="give its checkpoint as start"):
+        fit(
+            staged.with_({"data.batch_size": 32}), array_loaders(random_splits, staged.with_({"data.batch_size": 32}))
+        )
+
+
+# ------------------------------------------------------------------------------------------- evaluating
+def run(root: Path, *arguments: str) -> str:
+    result = CliRunner().invoke(main, ["--storage", str(root), *arguments])
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def test_a_sweep_over_crops_and_resolutions(staged: Recipe, root: Path, tmp_path: Path) -> None:
+    run_training(staged, root=root, name="chain")
+    folder = str(CellStore(root).directory(cell_of(staged, root).fingerprint))
+    sweep = ["--crop-ratio", "0.875", "--crop-ratio", "1.0", "--resolution", "20", "--resolution", "24"]
+    table = run(root, "evaluate", folder, "--data", "digits", *sweep, "--out", str(tmp_path / "out.json"))
+    assert [line.split()[:3] for line in table.splitlines()[1:]] == [
+        ["digits", side, ratio] for side in ("20", "24") for ratio in ("0.875", "1.0")
+    ]
+    rows = json.loads((tmp_path / "out.json").read_text())
+    assert len(rows) == 4
+    assert sum(map(sum, rows[0]["confusion"])) == 359
+    trained = CellStore(root).result(cell_of(staged, root).fingerprint)
+    assert trained is not None
+    assert rows[1]["scores"]["top1"] == pytest.approx(trained.metrics["test/top1"])
+
+
+def test_disagreement_and_right_labels(staged: Recipe, root: Path, tmp_path: Path) -> None:
+    run_training(staged, root=root, name="chain")
+    later = cell_of(staged, root)
+    assert later.earlier is not None
+    one, other = (str(CellStore(root).directory(c.fingerprint)) for c in (later, later.earlier))
+    assert "test/disagreement  0.0000" in run(root, "evaluate", one, "--data", "digits", "--against", one)
+    assert "test/disagreement  0.0000" not in run(root, "evaluate", one, "--data", "digits", "--against", other)
+    every = tmp_path / "real.json"
+    every.write_text(json.dumps([list(range(10))] * 359))
+    assert "test/top1  100.0000" in run(root, "evaluate", one, "--data", "digits", "--right-labels", str(every))
+    command = ["--storage", str(root), "evaluate", one, "--data", "digits", "--fusion", "first"]
+    assert "has one head" in CliRunner().invoke(main, command).output
+
+
+def test_measuring_a_model(root: Path) -> None:
+    lines = run(root, "measure", "resmlp_s12", "--batch", "1", "--resolution", "32", "--runs", "3").splitlines()
+    assert len(lines) == 2
+    assert lines[1].split()[0] == "resmlp_s12"
+    assert float(lines[1].split()[4]) > 0
