@@ -2,7 +2,7 @@
 
 from interplay.augment.keys import Keys
 from interplay.augment.mix import Mixing, MixingEach, draw_mixing, draw_mixing_each, mix
-from interplay.augment.policy import apply_policy, draw_policy
+from interplay.augment.policy import apply_policy, draw_policy, policy_in_loader
 from interplay.augment.stage import Normalise, TrainingStage
 from interplay.augment.views import BYOL, View, dino, ssl_views
 
@@ -20,5 +20,6 @@ __all__ = [
     "draw_mixing_each",
     "draw_policy",
     "mix",
+    "policy_in_loader",
     "ssl_views",
 ]

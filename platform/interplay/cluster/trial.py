@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from interplay.augment import policy_in_loader
 from interplay.cluster.checkpoints import Checkpoints
 from interplay.cluster.job import Job
 from interplay.data.manifest import read_manifest
@@ -72,7 +73,10 @@ def train_cell(job: Job, device: torch.device | str) -> CellResult:
     if journal is not None:
         journal.append("start", epoch=0 if resumed is None else resumed["epoch"], evidence=evidence)
     try:
-        loaders = beton_loaders(Path(job.dataset), recipe, rank=ranks.rank, world=ranks.world, threads=job.threads)
+        policy = policy_in_loader(recipe.augment, recipe.seeds.augment) if device.type == "cpu" else None
+        loaders = beton_loaders(
+            Path(job.dataset), recipe, rank=ranks.rank, world=ranks.world, threads=job.threads, policy=policy
+        )
         with checkpoints:
             outcome = fit(
                 recipe,

@@ -49,7 +49,8 @@ class Loader(Protocol):
 class Loaders:
     """The splits of one data set, and what a model must know of it.
 
-    `mean` and `std` are of the training split's pixels in [0, 1], per channel.
+    `mean` and `std` are of the training split's pixels in [0, 1], per channel. With `policy_applied` the training
+    images have been through the recipe's augmentation policy already.
     """
 
     train: Loader
@@ -58,3 +59,4 @@ class Loaders:
     classes: int
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
+    policy_applied: bool = False

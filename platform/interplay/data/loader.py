@@ -19,7 +19,14 @@ from interplay.data import ffcv_engine as engine
 from interplay.data.batch import Batch, Loaders
 from interplay.data.manifest import SPLITS
 from interplay.data.order import Indices, epoch_draws, unpack
-from interplay.data.pipeline import EvaluationPixels, PixelPipeline, Stored, TrainingPixels, announce_decoder
+from interplay.data.pipeline import (
+    AfterCut,
+    EvaluationPixels,
+    PixelPipeline,
+    Stored,
+    TrainingPixels,
+    announce_decoder,
+)
 from interplay.data.verify import open_checked
 from interplay.data.write import IMAGE, INDEX, SPLIT, label_field
 from interplay.recipe.tree import Recipe
@@ -115,12 +122,13 @@ class BetonLoader:
         rank: int,
         world: int,
         threads: int,
+        after_cut: AfterCut | None = None,
     ) -> None:
         announce_decoder()
         self._positions, self._levels = positions, levels
         self._order = _Order(epoch_draws(recipe, levels[positions, 0], training=training, rank=rank, world=world))
         pool = ThreadPoolExecutor(threads, thread_name_prefix="decode") if threads > 1 else None
-        pipeline = TrainingPixels(recipe) if training else EvaluationPixels(recipe)
+        pipeline = TrainingPixels(recipe, after_cut) if training else EvaluationPixels(recipe)
         self._decoder = _PixelDecoder(pipeline, positions, str(path), pool)
         # FFCV sets torch's thread count to its own, so it is given torch's: our decoder has a pool of its own
         workers = min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS)
@@ -182,11 +190,25 @@ def _stop(batches: Any) -> None:
 
 
 def beton_loaders(
-    path: Path, recipe: Recipe, *, rank: int = 0, world: int = 1, threads: int = 1, evaluate_train: bool = False
+    path: Path,
+    recipe: Recipe,
+    *,
+    rank: int = 0,
+    world: int = 1,
+    threads: int = 1,
+    evaluate_train: bool = False,
+    policy: AfterCut | None = None,
 ) -> Loaders:
     """Loaders over the splits of `path` for one rank, decoding with `threads` threads each.
 
-    With `evaluate_train` the training split is read as the others are: every sample once, centre crops.
+    Args:
+        path: a `.beton`.
+        recipe: what is read, and how.
+        rank: this worker's number.
+        world: number of workers.
+        threads: that decode.
+        evaluate_train: read the training split as the others are: every sample once, centre crops.
+        policy: the recipe's augmentation policy, for the loader to apply (`interplay.augment.policy_in_loader`).
 
     Raises:
         InterplayError: if the file is missing or damaged, or the batch cannot be split over the workers.
@@ -209,8 +231,17 @@ def beton_loaders(
             rank=rank,
             world=world,
             threads=threads,
+            after_cut=policy,
         )
 
     train = loader("train")
     assert train is not None, "the manifest's check guarantees training samples"
-    return Loaders(train, loader("val"), loader("test"), len(manifest.classes[0]), manifest.mean, manifest.std)
+    return Loaders(
+        train=train,
+        val=loader("val"),
+        test=loader("test"),
+        classes=len(manifest.classes[0]),
+        mean=manifest.mean,
+        std=manifest.std,
+        policy_applied=policy is not None,
+    )

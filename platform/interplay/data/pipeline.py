@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import cache
@@ -67,11 +68,16 @@ class PixelPipeline(Protocol):
         ...
 
 
+AfterCut = Callable[[Pixels, Indices, Indices, int], None]
+"""Changes squares [B, R, R, 3] in place, given their samples [B] and views [B] and the epoch."""
+
+
 @dataclass(frozen=True)
 class TrainingPixels:
-    """Randomly cropped and flipped images."""
+    """Randomly cropped and flipped images, and what `after_cut` makes of them."""
 
     recipe: Recipe
+    after_cut: AfterCut | None = None
 
     @property
     def resolution(self) -> int:
@@ -90,6 +96,8 @@ class TrainingPixels:
             view=view,
         )
         fill(out, windows, stored, self.recipe.data.interpolation, pool)
+        if self.after_cut is not None:
+            self.after_cut(out, sample, view, epoch)
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from interplay.data.batch import Loaders
 from interplay.errors import InterplayError
 from interplay.models import build
 from interplay.models.parts.head import TwoHeads
+from interplay.recipe.augmentation import NoPolicy
 from interplay.recipe.procedure import Ema, NoDistillation
 from interplay.recipe.tree import Recipe
 from interplay.training.average import make_average
@@ -121,7 +122,8 @@ def fit(
     if isinstance(recipe.average, Ema):
         average = make_average(recipe.average, model, recipe.data.batch_size)
     normalise = Normalise(loaders.mean, loaders.std, device)
-    stage = TrainingStage(recipe.augment, recipe.seeds.augment, loaders.classes, normalise)
+    augment = recipe.augment.model_copy(update={"policy": NoPolicy()}) if loaders.policy_applied else recipe.augment
+    stage = TrainingStage(augment, recipe.seeds.augment, loaders.classes, normalise)
     if computing.compile:
         compile_blocks(model)
     wrapped = ranks.wrap(model, device)
