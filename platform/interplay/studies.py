@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -245,9 +245,15 @@ def _earlier_stages(
 
 def varying(base: Recipe, recipe: Recipe) -> dict[str, Any]:
     """What `recipe` changes of `base`: dotted path -> value. Another kind's own defaults are left out."""
-    changed = difference(base, recipe).items()
-    kinds = {path.removesuffix(".kind"): kind for path, kind in changed if path.endswith(".kind") and kind}
-    return {**kinds, **difference(base.with_(kinds), recipe)}
+    kinds: dict[str, Any] = {}
+    with_kinds = base
+    for path, kind in difference(base, recipe).items():
+        if path.endswith(".kind") and kind:
+            # a kind without defaults for all of its fields cannot be named alone
+            with suppress(InterplayError):
+                with_kinds = with_kinds.with_({path.removesuffix(".kind"): kind})
+                kinds[path.removesuffix(".kind")] = kind
+    return {**kinds, **difference(with_kinds, recipe)}
 
 
 def describe(varies: dict[str, Any]) -> str:
