@@ -15,11 +15,13 @@ $(VENV)/.ready: setup.sh constraints.txt pyproject.toml $(wildcard platform/inte
 demo: setup
 	$(BIN)/python examples/demo.py
 
+# what starts clusters and kills them has the machine to itself; the rest shares it
 test: setup
-	$(BIN)/python -m pytest -m "not gpu"
+	$(BIN)/python -m pytest -m "not gpu" -n 2 --dist loadscope --ignore tests/cluster --ignore tests/faults
+	$(BIN)/python -m pytest -m "not gpu" tests/cluster tests/faults
 
 test-quick: setup
-	$(BIN)/python -m pytest -m "not gpu and not slow and not faults and not browser" -q
+	$(BIN)/python -m pytest -m "not gpu and not slow and not faults and not browser" -n 2 --dist loadscope -q
 
 lint: setup
 	$(BIN)/ruff check .

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from interplay import __version__
 from interplay.cli_data import data
 from interplay.cli_models import evaluate, measure
+from interplay.cli_recipe import recipe_commands
 from interplay.errors import InterplayError
 from interplay.recipe import Recipe, find_function, find_recipe, parse_assignments
 
@@ -150,7 +151,7 @@ def _run(ctx: click.Context, study: Callable[..., Any], execution: dict[str, Any
         sys.exit(1)
 
 
-for command in (data, evaluate, measure):
+for command in (data, evaluate, measure, recipe_commands):
     main.add_command(command)
 
 

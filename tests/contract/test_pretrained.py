@@ -14,6 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from interplay.errors import InterplayError
+from interplay.models import build
+from interplay.models.counts import node
 from interplay.models.parts.resize import resize_grid
 from interplay.models.pretrained import load_pretrained, translate
 from interplay.recipe import (
@@ -337,3 +339,15 @@ def test_frozen_parameters_and_precision_stay(tmp_path: Path) -> None:
     load_pretrained(model, path)
     assert {p.dtype for p in model.parameters()} == {torch.bfloat16}
     assert [n for n, p in model.named_parameters() if not p.requires_grad] == ["stem.position.pos_embed"]
+
+
+def test_one_token_is_where_tokens_of_each_class_start(tmp_path: Path) -> None:
+    single = build(node("patchconvnet_s60").model_copy(update={"width": 16, "depth": 2}), classes=5, image_size=32)
+    several = build(
+        node("patchconvnet_s60_multi").model_copy(update={"width": 16, "depth": 2}), classes=5, image_size=32
+    )
+    torch.save(single.state_dict(), tmp_path / "single.pt")
+    load_pretrained(several, tmp_path / "single.pt")
+    token = several.state_dict()["neck.stage.token"]
+    assert token.shape[1] == 5
+    assert torch.equal(token, single.state_dict()["neck.stage.token"].expand_as(token))

@@ -114,6 +114,7 @@ def fit(state: Mapping[str, Tensor], model: Backbone) -> Fit:
     ours = model.state_dict()
     found, origins = _translate(state, model)
     image_size = _interpolate(found, model)
+    _spread_token(found, ours)
     heads = [value for name, value in found.items() if name.startswith("head.") and name.endswith("weight")]
     classes = (len(heads[0]) if heads and heads[0].ndim else 0, model.num_classes)
     fitting: State = {}
@@ -135,6 +136,14 @@ def fit(state: Mapping[str, Tensor], model: Backbone) -> Fit:
         origins=origins,
         image_size_from=image_size,
     )
+
+
+def _spread_token(found: State, ours: Mapping[str, Tensor]) -> None:
+    """One learned token, [1, 1, D], becomes all of the model's, [1, T, D]: where tokens of each class start from."""
+    for name in found.keys() & ours.keys():
+        theirs, mine = found[name], ours[name]
+        if name.endswith(".token") and theirs.ndim == 3 and theirs.shape[1] == 1 < mine.shape[1]:
+            found[name] = theirs.expand_as(mine).clone()
 
 
 # ---------------------------------------------------------------------------------------------- names

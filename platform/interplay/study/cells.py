@@ -6,7 +6,7 @@ from pathlib import Path
 
 from interplay.data import locate
 from interplay.errors import InterplayError
-from interplay.recipe import Recipe
+from interplay.recipe import NoDistillation, Recipe
 from interplay.tracking.store import Cell
 
 
@@ -27,6 +27,10 @@ def locate_checked(recipe: Recipe, root: Path) -> Path:
     """
     from interplay.data.verify import open_checked
 
+    if not isinstance(recipe.distillation, NoDistillation):
+        from interplay.training.teacher import check_teacher
+
+        check_teacher(recipe.distillation)
     path = locate(recipe.data.dataset, root / "datasets")
     manifest, _ = open_checked(path)
     if not manifest.counts["val"]:

@@ -35,6 +35,20 @@ class Teacher:
         return logits.float()
 
 
+def check_teacher(distillation: SoftDistillation | HardDistillation) -> None:
+    """Refuses a recipe whose teacher has no weights: no recipe can carry them.
+
+    Raises:
+        InterplayError: naming the setting.
+    """
+    if not distillation.teacher.checkpoint:
+        name = getattr(distillation.teacher.model, "name", "the teacher")
+        raise InterplayError(
+            f"distillation.teacher.checkpoint is not set; give the trained weights of {name}: "
+            "-s distillation.teacher.checkpoint=FILE"
+        )
+
+
 def load_teacher(
     distillation: SoftDistillation | HardDistillation,
     loaders: Loaders,
@@ -48,13 +62,8 @@ def load_teacher(
     Raises:
         InterplayError: if its file is not given or no checkpoint, or its classes are others.
     """
+    check_teacher(distillation)
     weights = distillation.teacher
-    if not weights.checkpoint:
-        name = getattr(weights.model, "name", "the teacher")
-        raise InterplayError(
-            f"distillation.teacher.checkpoint is not set; give the trained weights of {name}: "
-            "-s distillation.teacher.checkpoint=FILE"
-        )
     path = Path(weights.checkpoint)
     side = distillation.teacher_resolution
     if weights.model is None:
