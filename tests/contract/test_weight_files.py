@@ -121,7 +121,7 @@ def another_kind(path: Path) -> None:
         (half, r"is not a whole checkpoint \(.+\); download it again"),
         (half_of_an_older_one, r"is not a whole checkpoint \(.+\); download it again"),
         (a_tensor, "holds a Tensor, not a state dict"),
-        (no_tensors, "holds no state dict under model or state_dict or .*; it has epoch, lr"),
+        (no_tensors, "holds no state dict under average or model or .*; it has epoch, lr"),
         (a_whole_model, r"objects besides tensors \(torch.nn.modules.linear.Linear\).*save its state dict alone"),
         (another_kind, "weights.pth (does not fit this model|has nothing that fits this model)"),
     ],

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from interplay.errors import InterplayError
 from interplay.models.backbone import Backbone
+from interplay.models.parts.head import PerClassHead
 from interplay.models.weight_files import State, few, read_weights
 
 
@@ -114,7 +115,8 @@ def fit(state: Mapping[str, Tensor], model: Backbone) -> Fit:
     ours = model.state_dict()
     found, origins = _translate(state, model)
     image_size = _interpolate(found, model)
-    _spread_token(found, ours)
+    if isinstance(model.head, PerClassHead):
+        _spread_token(found, ours)
     heads = [value for name, value in found.items() if name.startswith("head.") and name.endswith("weight")]
     classes = (len(heads[0]) if heads and heads[0].ndim else 0, model.num_classes)
     fitting: State = {}
