@@ -1,10 +1,10 @@
-# make demo | test | test-quick | lint | bench | bench-data     Everything sets itself up first.
+# make demo | test | test-quick | lint | bench | bench-data | bench-training     Everything sets itself up first.
 VENV := .venv
 BIN := $(VENV)/bin
 export RAY_USAGE_STATS_ENABLED := 0
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: demo test test-quick lint bench bench-data setup clean
+.PHONY: demo test test-quick lint bench bench-data bench-training setup clean
 
 setup: $(VENV)/.ready
 
@@ -33,6 +33,10 @@ bench: setup
 
 bench-data: setup
 	$(BIN)/python -m tests.bench.data
+
+bench-training: setup
+	$(BIN)/python tests/bench/training.py
+	$(BIN)/python tests/bench/training.py --mix
 
 clean:
 	rm -rf $(VENV) runs

@@ -32,7 +32,9 @@ from interplay.recipe import (
     Recipe,
     ThreeAugment,
     ViT,
+    find_recipe,
 )
+from interplay.recipe.smoke import smoke
 from interplay.training import fit
 
 STEPS = 12
@@ -77,6 +79,26 @@ RECIPES = {
     ),
 }
 
+_STEPS = {
+    "data.batch_size": 32,
+    "data.resolution": 32,
+    "schedule.epochs": STEPS,
+    "schedule.warmup_epochs": 2.0,
+    "evaluation.every": STEPS,
+    "precision": "fp32",
+}
+_FAMILIES = {
+    "cait": "cait.xxs24",
+    "resmlp": "resmlp.s12",
+    "patchconvnet": "patchconvnet.s60",
+    "deit3": "deit3.base",
+    "strikes_back": "strikes_back.a2",
+}
+# a house recipe of each family: its own procedure on its own parts, in its smoke form
+RECIPES |= {family: smoke(find_recipe(name)).with_(_STEPS) for family, name in _FAMILIES.items()}
+for _family in ("cait", "resmlp", "patchconvnet", "deit3"):  # branches that count within twelve steps
+    RECIPES[_family] = RECIPES[_family].with_({"model.scale.init": 0.5, "optimiser.lr": 2e-2})
+
 
 def pictures() -> tuple[np.ndarray, np.ndarray]:
     """32 images [20, 20, 3] of 4 classes, by whole numbers alone: the same everywhere, for ever."""
@@ -106,10 +128,11 @@ def test_curve(name: str, regenerate: bool) -> None:
 
 
 @pytest.mark.parametrize("name", RECIPES)
-@pytest.mark.parametrize("change", [{"optimiser.lr": 1.01}, {"seeds.augment": 1}])
-def test_a_small_change_is_noticed(name: str, change: dict[str, float]) -> None:
+@pytest.mark.parametrize("path", ["optimiser.lr", "seeds.augment"])
+def test_a_small_change_is_noticed(name: str, path: str) -> None:
+    """A rate 1 % off; 20 % for the families' smoke forms, which learn less in twelve steps."""
     recipe = RECIPES[name]
-    if "optimiser.lr" in change:
-        change = {"optimiser.lr": recipe.optimiser.lr * change["optimiser.lr"]}
+    factor = 1.2 if name in _FAMILIES else 1.01
+    change = {path: recipe.optimiser.lr * factor if path == "optimiser.lr" else 1}
     changed, expected = np.array(curve(recipe.with_(change))), np.array(curve(recipe))
     assert np.abs(changed / expected - 1.0).max() > 3 * TOLERANCE
