@@ -20,8 +20,6 @@ from interplay.training.precision import autocast_dtype
 from interplay.training.scores import Answers, summary
 from interplay.training.start import put_weights, read_checkpoint
 
-FUSIONS = ("first", "second", "mean_of_logits", "sum_of_softmaxes")
-
 
 def answers_of(
     checkpoint: Path,

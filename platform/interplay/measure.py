@@ -21,7 +21,7 @@ from interplay.recipe import TimmModel, find_recipe
 from interplay.recipe.architecture import Model
 from interplay.recipe.catalogue import ARCHITECTURES
 from interplay.training.meter import PeakMemory
-from interplay.training.precision import autocast
+from interplay.training.precision import autocast, dtype_of
 
 _LARGEST = 4096
 
@@ -82,7 +82,7 @@ def measure_model(
         InterplayError: if there is no such model, or nothing fits.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    dtype = _dtype(precision, device)
+    dtype = dtype_of(precision, device)
     described = _described(name)
     model = build(described, classes=1000, image_size=resolution).to(device)
     peak = PeakMemory(device)
@@ -140,12 +140,6 @@ def _described(name: str) -> Model:
 
 def _name(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
-
-
-def _dtype(precision: str, device: torch.device) -> torch.dtype | None:
-    if precision == "auto":
-        return torch.bfloat16 if device.type == "cuda" and torch.cuda.is_bf16_supported() else None
-    return {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
 
 
 @torch.inference_mode()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -48,3 +49,8 @@ def stored_bytes(path: Path) -> list[tuple[int, bytes]]:
     content = path.read_bytes()
     starts = [(int(row["mode"]), int(row["data_ptr"])) for row in reader.metadata["f0"]]
     return [(mode, content[start : start + sizes[start]]) for mode, start in starts]
+
+
+def hard_to_draw(count: int = 12) -> Source:
+    """As `small`, with a class whose name is hard to draw."""
+    return replace(small(count), classes=[["a", "b", "ünï 鳥"]])

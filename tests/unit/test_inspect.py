@@ -4,48 +4,19 @@ from __future__ import annotations
 
 import gzip
 import json
-import shutil
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from interplay.data import Source
-from interplay.data.manifest import SPLITS, manifest_path
+from interplay.data.manifest import SPLITS
 from interplay.data.origins import origins_path
 from interplay.data.sheet import draw_sheet
 from interplay.data.stored import StoredSamples
-from interplay.data.write import write_beton
 from interplay.errors import InterplayError
 from tests.unit import pieces
-
-
-def noise(seed: int) -> np.ndarray:
-    return pieces.noise(seed=seed)
-
-
-def small(count: int = 12) -> Source:
-    """As `pieces.small`, with a class whose name is hard to draw."""
-    return replace(pieces.small(count), classes=[["a", "b", "ünï 鳥"]])
-
-
-@pytest.fixture(scope="module")
-def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("written") / "small.beton"
-    write_beton(small(), path, val=0.25)
-    return path
-
-
-@pytest.fixture
-def beton(written: Path, tmp_path: Path) -> Path:
-    """A file of its own for each test, to be damaged."""
-    path = tmp_path / written.name
-    for file in (written, manifest_path(written), origins_path(written)):
-        shutil.copy(file, tmp_path / file.name)
-    return path
 
 
 def test_a_sample_is_found(beton: Path) -> None:
@@ -53,7 +24,7 @@ def test_a_sample_is_found(beton: Path) -> None:
     assert [samples.find(i).place for i in range(12)] == [f"sample {i}" for i in range(12)]
     assert [samples.find(i).labels for i in (0, 5)] == [[("a", 0)], [("ünï 鳥", 2)]]
     assert [samples.find(i).split for i in range(12)].count("val") == 3
-    np.testing.assert_array_equal(np.asarray(samples.image(4)), noise(4))
+    np.testing.assert_array_equal(np.asarray(samples.image(4)), pieces.noise(seed=4))
     with pytest.raises(InterplayError, match="has no sample 12; its samples are 0 to 11"):
         samples.find(12)
 
@@ -98,6 +69,6 @@ def test_the_sheet_shows_the_samples(beton: Path, tmp_path: Path) -> None:
     assert draw_sheet(StoredSamples(beton), out, split=None, name="a", count=4) == 4
     with Image.open(out) as sheet:
         pixels = np.asarray(sheet.convert("RGB"))
-    enlarged = np.repeat(np.repeat(noise(0), 9, axis=0), 9, axis=1)  # 16 pixels become 144
+    enlarged = np.repeat(np.repeat(pieces.noise(seed=0), 9, axis=0), 9, axis=1)  # 16 pixels become 144
     places = np.argwhere((pixels[:, :, :] == enlarged[0, 0]).all(axis=2))
     assert any((pixels[y : y + 108, x : x + 144] == enlarged).all() for y, x in places if y + 108 <= len(pixels))

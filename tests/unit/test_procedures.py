@@ -22,6 +22,7 @@ from interplay.recipe import Constant, Ema, InverseSquareRoot, Recipe, Steps
 from interplay.recipe.procedure import HardDistillation, SoftDistillation, Weights
 from interplay.training import State, fit, load, save
 from interplay.training.average import decay_per_step, make_average
+from interplay.training.checkpoint import copied
 from interplay.training.fit import Computing
 from interplay.training.loss import make_objective, teacher_term
 from interplay.training.optimiser import freeze, parameter_groups
@@ -297,21 +298,13 @@ def test_a_run_resumed_within_an_epoch_is_the_whole_run(
     kept: dict[tuple[int, int], State] = {}
 
     def keep(state: Any) -> None:
-        now = state()
-        kept[now["epoch"], now.get("step", 0)] = {name: _copied(value) for name, value in now.items()}
+        now = copied(state())
+        kept[now["epoch"], now.get("step", 0)] = now
 
     whole, last = run(recipe, random_splits, after_step=keep)
     resumed, state = run(recipe, random_splits, latest_checkpoint=lambda: kept[stop])
     assert resumed == whole
     assert all(torch.equal(a, b) for a, b in zip(state["model"].values(), last["model"].values(), strict=True))
-
-
-def _copied(value: Any) -> Any:
-    if isinstance(value, Tensor):
-        return value.clone()
-    if isinstance(value, dict):
-        return {k: _copied(v) for k, v in value.items()}
-    return [_copied(v) for v in value] if isinstance(value, list) else value
 
 
 @pytest.mark.parametrize("optimiser", ["adamw", "lamb", "sgd", "adagrad"])

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from interplay.data import Manifest, Source, read_manifest
+from interplay.data import Manifest, read_manifest
 from interplay.data import ffcv_engine as engine
 from interplay.data.manifest import SPLITS, manifest_path, sha256, write_manifest
 from interplay.data.origins import origins_path
@@ -21,31 +19,6 @@ from interplay.data.write import write_beton
 from interplay.errors import InterplayError
 from tests.unit import pieces
 from tests.unit.pieces import jpeg
-
-
-def noise(seed: int) -> np.ndarray:
-    return pieces.noise(seed=seed)
-
-
-def small(count: int = 12) -> Source:
-    """As `pieces.small`, with a class whose name is hard to draw."""
-    return replace(pieces.small(count), classes=[["a", "b", "ünï 鳥"]])
-
-
-@pytest.fixture(scope="module")
-def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("written") / "small.beton"
-    write_beton(small(), path, val=0.25)
-    return path
-
-
-@pytest.fixture
-def beton(written: Path, tmp_path: Path) -> Path:
-    """A file of its own for each test, to be damaged."""
-    path = tmp_path / written.name
-    for file in (written, manifest_path(written), origins_path(written)):
-        shutil.copy(file, tmp_path / file.name)
-    return path
 
 
 def patch_bytes(path: Path, offset: int, content: bytes) -> None:
@@ -266,7 +239,7 @@ def cut_the_manifest(path: Path) -> None:
 
 def take_anothers_manifest(path: Path) -> None:
     other = path.with_name("other.beton")
-    write_beton(small(9), other)
+    write_beton(pieces.hard_to_draw(9), other)
     manifest_path(path).write_bytes(manifest_path(other).read_bytes())
 
 

@@ -41,6 +41,15 @@ def _kind_by_name(value: Any) -> Any:
 ByName = BeforeValidator(_kind_by_name)
 
 
+LAST_CHECKPOINT = Path("checkpoint", "last.pt")
+"""Where a cell's folder keeps what a restart, or another training, starts from."""
+
+
+def checkpoint_file(path: Path) -> Path:
+    """The file itself, or the last checkpoint of a cell's folder."""
+    return path / LAST_CHECKPOINT if path.is_dir() else path
+
+
 def file_content(tree: dict[str, Any], path: Path, *, key: str, field: str) -> dict[str, Any]:
     """`tree` with the absolute `path` under `key` and the digest of its content; see `of_this_content`.
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BeforeValidator, Field, model_validator
 
 from interplay.recipe.architecture import Model
-from interplay.recipe.part import ByName, Part, Positive, Probability, Rate, Real, file_content
+from interplay.recipe.part import ByName, Part, Positive, Probability, Rate, Real, checkpoint_file, file_content
 
 
 # ------------------------------------------------------------------------------------------------- loss
@@ -63,7 +63,7 @@ class Weights(Part):
         path = tree.get("checkpoint") if isinstance(tree, dict) else None
         if not isinstance(path, str) or not path:
             return tree
-        file = Path(path) / "checkpoint" / "last.pt" if Path(path).is_dir() else Path(path)
+        file = checkpoint_file(Path(path))
         return file_content(tree, file, key="checkpoint", field="checkpoint")
 
 

@@ -14,6 +14,7 @@ from interplay.atomic import write_text
 from interplay.data.manifest import read_manifest
 from interplay.errors import InterplayError
 from interplay.recipe import Recipe, fingerprint, to_yaml
+from interplay.recipe.part import LAST_CHECKPOINT
 
 FINISHED, DIVERGED, OUT_OF_MEMORY, FAILED = "finished", "diverged", "out_of_memory", "failed"
 """How a cell can end. The first two are results and are kept; the others leave none in the store."""
@@ -76,7 +77,7 @@ class CellStore:
 
     def checkpoint(self, fingerprint: str) -> Path:
         """The cell's last checkpoint."""
-        return self.directory(fingerprint) / "checkpoint" / "last.pt"
+        return self.directory(fingerprint) / LAST_CHECKPOINT
 
     def prepare(self, cell: Cell) -> Path:
         """The cell's directory, with its resolved recipe in it."""

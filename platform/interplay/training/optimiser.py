@@ -13,7 +13,10 @@ from torch import Tensor, nn
 from interplay.errors import InterplayError
 from interplay.recipe.procedure import Adagrad, AdamW, Lamb, Optimiser, Sgd
 
-_HEAD = re.compile(r"^(head|head_dist|fc|classifier)\.")
+HEADS = ("head", "head_dist", "fc", "classifier")
+"""Names of classifiers, ours and timm's."""
+
+_HEAD = re.compile(rf"^({'|'.join(HEADS)})\.")
 
 _ATTENTION = re.compile(rf"(^|\.)attn\.|(^|\.)pos_embed$|{_HEAD.pattern}")
 """What fine-tuning the attention alone trains: attention layers, position embeddings, classifier (thesis S6.3.3)."""

@@ -8,12 +8,9 @@ from torch import nn
 
 from interplay.errors import InterplayError
 from interplay.models.backbone import Backbone
+from interplay.recipe.part import checkpoint_file
 from interplay.training.checkpoint import State, load
-
-
-def checkpoint_file(path: Path) -> Path:
-    """The file itself, or the last checkpoint of a cell's folder."""
-    return path / "checkpoint" / "last.pt" if path.is_dir() else path
+from interplay.training.optimiser import HEADS
 
 
 def read_checkpoint(path: Path) -> State:
@@ -42,7 +39,7 @@ def put_weights(model: nn.Module, path: Path, *, new_head: bool = True) -> None:
     own = model.state_dict()
     other = sorted(name for name in own.keys() | state.keys() if name not in own or name not in state)
     shapes = [name for name in own.keys() & state.keys() if own[name].shape != state[name].shape]
-    head = {name for name in shapes if name.split(".")[0] in ("head", "fc", "classifier", "head_dist")}
+    head = {name for name in shapes if name.split(".")[0] in HEADS}
     if other or set(shapes) - head or (head and not new_head):
         names = ", ".join((other or sorted(shapes))[:3])
         raise InterplayError(f"{path} does not fit this model ({names}); give the weights of the same architecture")
