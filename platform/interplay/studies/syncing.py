@@ -1,0 +1,37 @@
+"""Sending MLflow again what it does not have."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from interplay.recipe import read_recipe
+from interplay.report.study import study_table
+from interplay.studies.naming import child_of
+from interplay.study.definition import read_definition, study_directory
+from interplay.study.lock import study_lock
+from interplay.tracking.mlflow import Publisher, StudyRun
+from interplay.tracking.store import CellStore
+
+
+def sync_study(root: Path, name: str) -> tuple[bool, StudyRun]:
+    """Sends MLflow what it does not have yet of a study. Doing it again changes nothing.
+
+    Returns:
+        Whether MLflow took all of it, and the study's runs.
+
+    Raises:
+        InterplayError: if there is no such study, or it is being run.
+    """
+    definition = read_definition(root, name)
+    with study_lock(study_directory(root, name)):
+        table = study_table(root, name)
+        view = StudyRun(root, name, description=definition.question, kind=definition.kind)
+        publisher = Publisher(view)
+        store = CellStore(root)
+        for fingerprint in table.cells:
+            if store.journal(fingerprint).is_file():
+                recipe = read_recipe(store.directory(fingerprint) / "recipe.yaml")
+                publisher.add(child_of(definition, fingerprint, recipe))
+        publisher.start()
+        sent = publisher.finish("FINISHED" if table.complete else "KILLED", table.artifacts())
+    return sent, view
