@@ -45,6 +45,16 @@ def ours(folder: Path, name: str) -> Epoch:
     return lambda epoch: sum(len(batch.images) for batch in loader.epoch(epoch))
 
 
+def our_policy(folder: Path, name: str) -> Epoch:
+    """3-Augment too, within the decoding thread: for machines without a GPU."""
+    from interplay.augment import policy_in_loader
+    from interplay.data.loader import beton_loaders
+
+    changed = recipe(**{"augment.policy": "three_augment"})
+    loader = beton_loaders(folder / name, changed, policy=policy_in_loader(changed.augment, 0)).train
+    return lambda epoch: sum(len(batch.images) for batch in loader.epoch(epoch))
+
+
 def our_views(folder: Path, name: str) -> Epoch:
     from interplay.data.loader import beton_loaders
 
@@ -89,8 +99,10 @@ def stock(folder: Path, name: str) -> Epoch:
 
 
 def timms(folder: Path, policy: str) -> Epoch:
-    from timm.data import ImageDataset, create_transform
+    from timm.data import ImageDataset, auto_augment, create_transform
 
+    posterize = auto_augment.posterize  # a magnitude above 10 asks for 0 bits, which Pillow 13 refuses
+    auto_augment.NAME_TO_OP["PosterizeIncreasing"] = lambda image, bits, **_: posterize(image, max(1, bits))
     transform = create_transform(
         SIDE,
         is_training=True,
@@ -139,6 +151,7 @@ ROWS: dict[str, tuple[Callable[[Path, str], Epoch], str]] = {
     "ours, crop and flip": (ours, "plain.beton"),
     "ours, tiles of 32": (ours, "tiles.beton"),
     "ours, tiles of 32, 4 views": (our_views, "tiles.beton"),
+    "ours, tiles of 32, 3-Augment": (our_policy, "tiles.beton"),
     "decoding alone, whole images": (decode_alone, ""),
     "device: DeiT recipe, here on the CPU": (our_stage, "rand_augment"),
     "device: 3-Augment, here on the CPU": (our_stage, "three_augment"),
