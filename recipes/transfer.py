@@ -250,6 +250,7 @@ def _resnet50(dataset: str, accuracy: float) -> Maker:
         "data.dataset": dataset,
         "data.batch_size": 512,
         "augment": Augment(),
+        "evaluation.retrieval": "none",
         "optimiser": Sgd(lr=0.01, weight_decay=1e-4, momentum=0.9, nesterov=True),
         "schedule": Cosine(epochs=240, warmup_epochs=5.0),
     }

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from interplay.augment import Normalise
 from interplay.data import locate
+from interplay.data.other_sets import read_right_labels
 from interplay.errors import InterplayError
 from interplay.models import Backbone, build
 from interplay.models.parts.head import TwoHeads
-from interplay.recipe import Recipe
+from interplay.recipe import ByHead, Recipe
 from interplay.recipe.changes import validate
 from interplay.training.evaluate import answer
 from interplay.training.precision import autocast_dtype
 from interplay.training.scores import Answers, summary
 from interplay.training.start import put_weights, read_checkpoint
+
+__all__ = ["answers_of", "evaluate_checkpoint", "grid", "read_right_labels"]
 
 
 def answers_of(
@@ -43,13 +46,18 @@ def answers_of(
         fusion: how two heads are made one answer, instead of the model's own way (thesis T3.3).
 
     Raises:
-        InterplayError: if there is no such checkpoint, data set or split, or their classes differ.
+        InterplayError: if there is no such checkpoint, data set or split, their classes differ, or no classifier was
+            learnt.
     """
     from interplay.data.loader import beton_loaders
 
     state = read_checkpoint(checkpoint)
     recipe: Recipe = validate(state["recipe"])
-    changes: dict[str, float] = {}
+    if getattr(recipe.embedding, "labels", ByHead()) != ByHead():
+        raise InterplayError(
+            f"{checkpoint} learnt no classifier; ask its neighbours: interplay retrieve {checkpoint}"
+        )
+    changes: dict[str, Any] = {"evaluation.also": {}}
     if crop_ratio is not None:
         changes["evaluation.crop_ratio"] = crop_ratio
     if resolution is not None:
@@ -81,25 +89,6 @@ def evaluate_checkpoint(
 ) -> dict[str, float]:
     """`top1`, `top5`, `loss` and calibration error `ece` of a checkpoint on one split; see `answers_of`."""
     return summary(answers_of(checkpoint, dataset, root, split=split, crop_ratio=crop_ratio))
-
-
-def read_right_labels(path: Path) -> dict[int, list[int]]:
-    """A JSON file of right labels: a list with one list for each sample, or positions -> lists.
-
-    Raises:
-        InterplayError: if it is neither.
-    """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InterplayError(f"there is no file {path}") from None
-    except ValueError as error:
-        raise InterplayError(f"{path} is not JSON: {error}") from None
-    pairs = enumerate(content) if isinstance(content, list) else content.items() if isinstance(content, dict) else ()
-    try:
-        return {int(position): [int(label) for label in labels] for position, labels in pairs}
-    except (TypeError, ValueError):
-        raise InterplayError(f"{path}: labels are lists of whole numbers, one for each position") from None
 
 
 def grid(ratios: Sequence[float], resolutions: Sequence[int]) -> list[tuple[float | None, int | None]]:

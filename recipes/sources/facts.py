@@ -19,11 +19,6 @@ NOT_BUILT: Mapping[str, str] = MappingProxyType(
             ("hist_alexnet", "hist_googlenet", "hist_resnet"),
             "history: fewer settings are stated than a training needs",
         ),
-        **dict.fromkeys(
-            ("grafit", "grafit_fc", "grafit_ce_inst", "grafit_inst_only", "snca", "snca_plus", "clusterfit_plus"),
-            "needs Grafit's losses (instance, kNN, clusters), its memory and projectors",
-        ),
-        "granularity_probe": "a triplet loss of which neither margin nor mining is stated",
         "grafit_finetune_fixres": "starts from Grafit's weights; resolution, CutMix and FixRes stage are not stated",
         "resmlp_dino": "self-supervised (DINO): another loss, crops and teacher, of which few settings are stated",
         "resmlp_dino_ft": "starts from resmlp_dino",

@@ -66,8 +66,54 @@ def _teacher(value: str, stated: Stated) -> Paths:
     return {"distillation.teacher.model.name": getattr(architecture(value), "name", value)}
 
 
+_LEARNT = {
+    "grafit": ("neighbours", "likeness"),
+    "knn": ("neighbours", "none"),
+    "inst": ("none", "likeness"),
+    "ce_inst": ("head", "likeness"),
+    "ce_triplet": ("head", "triplet"),
+    "triplet": ("none", "triplet"),
+}
+"""Losses of chapter 2: how labels are learnt, and how instances."""
+
+
+def _loss(value: str, stated: Stated) -> Paths:
+    if value not in _LEARNT:
+        return {"loss.kind": "ce" if value == "clusterfit" else value}
+    labels, instance = _LEARNT[value]
+    return {"embedding.kind": "learnt", "embedding.labels.kind": labels, "embedding.instance.kind": instance}
+
+
+def _of_embedding(field: str) -> Term:
+    return lambda value, stated: {f"embedding.{field}": value} if stated["loss"] in _LEARNT else {}
+
+
+def _projector_dim(value: int, stated: Stated) -> Paths:
+    return {} if stated["projector"] == "none" else {"embedding.projector.width": value}
+
+
+def _by_neighbours(stated: Stated) -> bool:
+    return _LEARNT.get(stated["loss"], ("", ""))[0] == "neighbours"
+
+
+def _memory_momentum(value: float, stated: Stated) -> Paths:
+    return {"embedding.labels.momentum": value} if _by_neighbours(stated) else {}
+
+
+def _temperature(value: float, stated: Stated) -> Paths:
+    own = {"embedding.labels.sigma": value} if _by_neighbours(stated) else {}
+    return {"evaluation.retrieval.sigma": value, **own}
+
+
 _CROPS = {"rrc": "random_resized_crop", "src": "simple_random_crop"}
-_POLICIES = {"none": "none", "rand": "rand_augment", "three_augment": "three_augment", "adapt": "rand_augment"}
+_POLICIES = {
+    "none": "none",
+    "rand": "rand_augment",
+    "three_augment": "three_augment",
+    "adapt": "rand_augment",
+    "autoaugment": "auto_augment",
+    "trivial": "trivial_augment",
+}
 _SCHEDULES = {"cosine": "cosine", "step": "steps", "constant": "constant"}
 
 TERMS: Mapping[str, Term] = MappingProxyType(
@@ -89,7 +135,15 @@ TERMS: Mapping[str, Term] = MappingProxyType(
         "weight_decay": _at("optimiser.weight_decay"),
         "opt_eps": _at("optimiser.eps"),
         "grad_clip": _clip,
-        "loss": _at("loss.kind"),
+        "loss": _loss,
+        "projector": _of_embedding("projector.kind"),
+        "projector_dim": _projector_dim,
+        "inst_views": _at("augment.views"),
+        "inst_weight": _of_embedding("instance.weight"),
+        "target_ema": _of_embedding("instance.target_decay"),
+        "memory_momentum": _memory_momentum,
+        "knn_temperature": _temperature,
+        "knn_k": _at("evaluation.retrieval.neighbours"),
         "label_smoothing": _at("loss.smoothing"),
         "bce_target_threshold": _at("loss.threshold"),
         "dropout": _off_in_evaluation_mode("model.dropout"),
@@ -132,10 +186,8 @@ ELSEWHERE: Mapping[str, str] = MappingProxyType(
         "pos_embed_interp": "built in: position embeddings are fitted with a bicubic filter",
         "head_reset": "built in: a head for another number of classes starts anew",
         "model_train_mode": "false is drop path and dropout of 0",
-        "knn_temperature": "of the evaluation by nearest neighbours: evaluate --knn",
-        "knn_k": "see knn_temperature",
-        "projector": "none in the cross-entropy baseline",
-        "sup_views": "1: plain training",
+        "sup_views": "1: labels are learnt from the first view",
+        "clusters": "how many data.clusters.file has: interplay cluster --clusters",
         "bn_relu_mlp_head": "an alternative to the linear head, which is built",
     }
 )
@@ -144,16 +196,10 @@ ELSEWHERE: Mapping[str, str] = MappingProxyType(
 UNBUILT_TERMS = frozenset(
     {
         "beam",
-        "clusters",
         "decoder",
         "decoder_dim",
         "eval_resolution",
-        "inst_views",
-        "inst_weight",
         "iterations",
-        "memory_momentum",
-        "projector_dim",
-        "target_ema",
         "task",
         "warmup_steps",
     }

@@ -22,6 +22,7 @@ from interplay.augment.geometry import BLACK, Resampling
 from interplay.augment.operations import Layer, apply_layer
 from interplay.errors import InterplayError
 from interplay.recipe import (
+    AugMix,
     AutoAugment,
     NoPolicy,
     RandAugment,
@@ -35,7 +36,7 @@ from interplay.recipe import (
 from interplay.recipe.augmentation import Policy
 from tests.unit.augment_images import chi_square, from_pil, keys, photo, photos, to_pil
 
-LEVELS = np.arange(0.0, 10.01, 0.25)
+LEVELS = np.arange(0.0, 14.01, 0.25)  # mmax lets them beyond 10
 
 
 # ---------------------------------------------------------------------------------------- timm's levels
@@ -58,6 +59,7 @@ def test_operation_sets_are_timms() -> None:
     assert list(levels.RAND_3A) == timm_ops._RAND_3A
     assert levels.RAND_WEIGHTS == timm_ops._RAND_WEIGHTED_0
     assert levels.RAND_3A_WEIGHTS == timm_ops._RAND_WEIGHTED_3A
+    assert list(levels.AUG_MIX) == timm_ops._AUGMIX_TRANSFORMS
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
@@ -146,6 +148,8 @@ TIMM_CONFIGS: dict[str, Policy] = {
     "rand-m7-mstd0.5": RandAugment(magnitude=7.0, increasing=False),
     "rand-m6-n3-p0.8-inc1": RandAugment(magnitude=6.0, std=0.0, layers=3, probability=0.8),
     "rand-m9-mstd101-inc1": RandAugment(std=101.0),
+    "rand-m12-mstd2-mmax14-inc1": RandAugment(magnitude=12.0, std=2.0, max_level=14.0),
+    "rand-m10-mstd2-mmax11": RandAugment(magnitude=10.0, std=2.0, max_level=11.0, increasing=False),
     "rand-m5-n2-mstd3-p0.9-tweights": RandAugment(magnitude=5.0, std=3.0, probability=0.9, choice="weights"),
     "rand-m8-n1-mstd1-t3a": RandAugment(magnitude=8.0, std=1.0, layers=1, choice="3a"),
     "rand-m8-n4-mstd1-p1-t3aw": RandAugment(magnitude=8.0, std=1.0, layers=4, probability=1.0, choice="3aw"),
@@ -297,6 +301,8 @@ POLICIES: list[Policy] = [
     AutoAugment(scheme="3a"),
     TrivialAugment(),
     TrivialAugment(interpolation="bilinear", bins=5),
+    AugMix(),
+    AugMix(magnitude=8.0, std=0.5, width=2, depth=1, alpha=0.5),
 ]
 
 
@@ -326,7 +332,7 @@ def test_a_policy_is_part_of_the_recipe(policy: Policy) -> None:
     assert fingerprint(recipe, "d") not in prints
 
 
-@pytest.mark.parametrize("kind", ["rand_augment", "auto_augment", "trivial_augment", "three_augment"])
+@pytest.mark.parametrize("kind", ["rand_augment", "auto_augment", "trivial_augment", "three_augment", "aug_mix"])
 def test_a_policy_may_be_named(kind: str) -> None:
     assert Recipe().with_({"augment.policy": kind}).augment.policy.kind == kind
 
@@ -344,6 +350,7 @@ def test_a_policy_may_be_named(kind: str) -> None:
             {"augment.policy": "rand_augment", "augment.policy.choice": "weights", "augment.policy.layers": 16},
             "use at most 15",
         ),
+        ({"augment.policy": {"kind": "rand_augment", "magnitude": 12}}, "raise that too, or stay below"),
         ({"augment.policy": {"kind": "trivial_augment", "bins": 1}}, "greater than or equal to 2"),
     ],
 )

@@ -16,7 +16,7 @@ from interplay.augment import Normalise
 from interplay.data import ArrayLoader, array_loaders
 from interplay.models import build
 from interplay.recipe import RandAugment, Recipe
-from interplay.training import Ranks, evaluate, fit
+from interplay.training import Computing, Ranks, evaluate, fit
 
 WORLD = 2
 SIZES = (1, 2, 3, 31, 32, 33)
@@ -24,6 +24,24 @@ SIZES = (1, 2, 3, 31, 32, 33)
 
 Splits = dict[str, tuple[np.ndarray, np.ndarray]]
 Found = dict[str, Any]
+
+
+def train_in_double(recipe: Recipe, splits: Splits, computing: Computing | None = None) -> Found:
+    """On this rank: what the loader gives, and the losses of each step, of batches of 64 in float64."""
+    ranks = Ranks.current()
+    recipe = recipe.with_({"data.batch_size": 64, "precision": "fp64", "schedule.epochs": 6, "optimiser.eps": 1e-8})
+    loaders = array_loaders(splits, recipe, rank=ranks.rank, world=ranks.world)
+    batches = [batch for epoch in range(2) for batch in loaders.train.epoch(epoch)]
+    losses: list[float] = []
+    outcome = fit(
+        recipe, loaders, computing=computing or Computing(), report=lambda m, _: losses.append(m["train/loss"])
+    )
+    return {
+        "batches": [(b.index, b.view, b.images) for b in batches],
+        "losses": losses,
+        "val": outcome.metrics["val/loss"],
+        "model": outcome.state["model"],
+    }
 
 
 def train_and_evaluate(recipe: Recipe, splits: Splits) -> Found:
@@ -37,13 +55,20 @@ def train_and_evaluate(recipe: Recipe, splits: Splits) -> Found:
     )
     model = build(recipe.model, classes=5, image_size=16)
     normalise = Normalise((0.5, 0.5, 0.5), (0.2, 0.2, 0.2), torch.device("cpu"))
-    scores = {}
+    scores, several_scores = {}, {}
     for size in SIZES:
         images, labels = splits["val"]
         part = (images[:size], labels[:size])
+        loader_labels = torch.from_numpy(labels[:size])
         loader = ArrayLoader(*part, recipe, training=False, rank=ranks.rank, world=ranks.world)
         scores[size] = evaluate(model, loader, normalise, device=torch.device("cpu"), ranks=ranks)
+        several = torch.stack([loader_labels, (loader_labels + 1) % 5], dim=1)
+        several[::3] = -1
+        how: Any = {"device": torch.device("cpu"), "ranks": ranks, "right": several}
+        several_scores[size] = evaluate(model, loader, normalise, **how) if size > 1 else {}
     return {
+        "several": several_scores,
+        "double": train_in_double(recipe, splits),
         "losses": losses,
         "metrics": outcome.metrics,
         "samples": outcome.samples_seen,
@@ -129,3 +154,45 @@ def test_evaluation_is_exact_on_any_size(alone: Found, together: list[Found], si
         for name in ("top1", "top5"):
             assert found["scores"][size][name] == alone["scores"][size][name]
         assert found["scores"][size]["loss"] == pytest.approx(alone["scores"][size]["loss"], rel=1e-6)
+
+
+@pytest.mark.parametrize("size", SIZES[1:])
+def test_evaluation_on_several_right_labels_is_exact(alone: Found, together: list[Found], size: int) -> None:
+    assert alone["several"][size]["images"] == size - len(range(0, size, 3))
+    for found in together:
+        assert found["several"][size] == alone["several"][size]
+
+
+# ----------------------------------------------------------------------------------------- in float64
+def test_two_workers_are_given_the_global_batches_of_one(alone: Found, together: list[Found]) -> None:
+    def by_draw(parts: list[Any]) -> dict[tuple[int, int], bytes]:
+        rows = [row for part in parts for row in zip(*part, strict=True)]
+        return {(int(index), int(view)): image.numpy().tobytes() for index, view, image in rows}
+
+    assert len(alone["double"]["batches"]) == 2
+    for number, batch in enumerate(alone["double"]["batches"]):
+        halves = [found["double"]["batches"][number] for found in together]
+        assert [len(half[0]) for half in halves] == [32, 32]
+        assert len(by_draw([batch])) == 64
+        assert by_draw(halves) == by_draw([batch])
+
+
+def test_in_float64_two_workers_compute_what_one_does(alone: Found, together: list[Found]) -> None:
+    """What differs is the order of sums alone; float32 would differ by 1e-7 in the first step and more later."""
+    assert len(alone["double"]["losses"]) == 6
+    for found in together:
+        assert found["double"]["losses"] == pytest.approx(alone["double"]["losses"], rel=1e-10)
+        assert found["double"]["val"] == pytest.approx(alone["double"]["val"], rel=1e-10)
+        for name, weight in alone["double"]["model"].items():
+            assert weight.dtype == torch.float64
+            torch.testing.assert_close(found["double"]["model"][name], weight, rtol=1e-8, atol=1e-10)
+
+
+@pytest.mark.parametrize("micro_batch", [16, 24])
+def test_in_float64_micro_batches_compute_what_a_batch_does(
+    alone: Found, recipe: Recipe, random_splits: Splits, micro_batch: int
+) -> None:
+    """24 does not divide 64: the last part is smaller."""
+    parts = train_in_double(recipe, random_splits, Computing(micro_batch=micro_batch))
+    assert parts["losses"] == pytest.approx(alone["double"]["losses"], rel=1e-10)
+    assert parts["losses"] != alone["double"]["losses"]

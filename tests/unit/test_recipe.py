@@ -18,13 +18,18 @@ from interplay.recipe import (
     AdamW,
     Augment,
     BinaryCrossEntropy,
+    ByHead,
+    ByNearest,
     ClassAttention,
     ClassMlp,
     Cosine,
+    Data,
     Evaluation,
     Fixup,
     Lamb,
     LayerScale,
+    LearntEmbedding,
+    NoProjector,
     PatchConvNet,
     PooledConvNet,
     RandAugment,
@@ -35,6 +40,7 @@ from interplay.recipe import (
     TFixup,
     ThreeAugment,
     TimmModel,
+    Triplet,
     ViT,
     apply_changes,
     difference,
@@ -71,6 +77,16 @@ KINDS = {
     "resmlp": Recipe(model=ResMLP(pool=ClassMlp(), scale=Fixup())),
     "patchconvnet": Recipe(model=PatchConvNet(scale=TFixup())),
     "pooled": Recipe(model=PooledConvNet()),
+    "embedding": Recipe(
+        data=Data(level=1),
+        augment=Augment(views=2),
+        embedding=LearntEmbedding(),
+        evaluation=Evaluation(retrieval=ByNearest()),
+    ),
+    "triplet": Recipe(
+        augment=Augment(views=2),
+        embedding=LearntEmbedding(labels=ByHead(), instance=Triplet(), projector=NoProjector()),
+    ),
 }
 
 any_kind = pytest.mark.parametrize("recipe", KINDS.values(), ids=KINDS.keys())
@@ -145,6 +161,24 @@ def test_malformed_assignments_are_refused(assignment: str) -> None:
         parse_assignments([assignment])
 
 
+def test_a_key_set_twice_in_an_assignment_is_refused() -> None:
+    with pytest.raises(InterplayError, match="-s augment: 'flip' is set twice"):
+        parse_assignments(["augment={flip: 0.5, flip: 0.1}"])
+
+
+def test_a_seed_is_the_last_stages_unless_all_are_meant() -> None:
+    recipe = Recipe(after=Recipe(name="first", after=Recipe(name="zeroth")))
+    assert recipe.with_seed(3).after == recipe.after
+    assert recipe.with_({"seed": 3}) == recipe.with_seed(3)
+    stages = [recipe.with_seed(3, every_stage=True)]
+    while stages[-1].after is not None:
+        stages.append(stages[-1].after)
+    assert [stage.seeds.model_dump() for stage in stages] == [{"init": 3, "order": 3, "augment": 3}] * 3
+    second = recipe.with_({"seed": 1, "after.seed": 2})
+    assert second.after is not None
+    assert (second.seeds.order, second.after.seeds.order) == (1, 2)
+
+
 # ------------------------------------------------------------------------------------------- mistakes
 MISTAKES: list[tuple[dict[str, Any], str]] = [
     ({"model.drop_pth": 0.1}, "did you mean 'model.drop_path'"),
@@ -156,7 +190,8 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
     ({"augment": {"flp": 0.5}}, "recipes have no 'augment.flp'; did you mean 'augment.flip'"),
     ({"model.scale": "layer_scale", "model.scale.int": 1e-4}, "did you mean 'model.scale.init'"),
     ({"model.scale.init": 1e-4}, "model.scale is 'none', which has no 'init'; choose model.scale=layer_scale"),
-    ({"augment.policy.magnitude": 7}, "choose augment.policy=rand_augment"),
+    ({"augment.policy.magnitude": 7}, "choose augment.policy=aug_mix or rand_augment as well"),
+    ({"augment.policy.layers": 7}, "choose augment.policy=rand_augment as well"),
     ({"augment.crop.kind": "resize"}, "set augment.crop as a whole: augment.crop={kind: resize}"),
     ({"model.family": "timm", "model.name": "resnet18"}, "set model as a whole: model={family: timm}"),
     ({"model.scale": "layerscale"}, "did you mean 'layer_scale'"),
@@ -165,7 +200,7 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
     ({"augment.policy": {"kind": "three_augment", "ops": []}}, "must name at least one operation"),
     ({"optimiser": "sdg"}, "did you mean 'sgd'"),
     ({"schedule.per": "stop"}, "did you mean 'step'"),
-    ({"precision": "fp8"}, "precision='fp8' is not one of 'auto', 'fp32', 'bf16' or 'fp16'"),
+    ({"precision": "fp8"}, "precision='fp8' is not one of 'auto', 'fp32', 'bf16', 'fp16' or 'fp64'"),
     ({"model": {"family": "vti"}}, "did you mean 'vit'"),
     ({"model": {"width": 64}}, "does not say which 'family' it is"),
     ({"model": {"family": "timm"}}, "model.name must be set"),
@@ -206,6 +241,8 @@ def test_a_mistake_is_one_sentence_that_names_the_fix(changes: dict[str, Any], f
         ("- 1", "stored holds no recipe: expected a mapping"),
         ("", "stored holds no recipe"),
         ("modl: {}", "did you mean 'model'"),
+        ("name: a\nmodel: cait_s24\nname: b", "stored: 'name' is set twice, again in line 3; remove one of them"),
+        ("data: {batch_size: 8, resolution: 32, batch_size: 16}", "stored: 'batch_size' is set twice"),
         ("seed: 3", "recipes have no 'seed'; did you mean 'seeds'"),
         ("1: 2", "keys should be strings"),
         ("!!python/object/apply:os.getcwd []", "stored is not YAML: could not determine a constructor"),
@@ -275,6 +312,17 @@ OTHER: dict[str, dict[str, Any]] = {  # another value for each leaf that is no p
     "model.second_token": {"model.second_token": "distillation"},
     "model.fusion": {"model.fusion": "first", "model.second_token": "class"},
     "data.order.kind": {"data.order": "sequential"},
+    "data.level": {"data.level": 1},
+    "data.clusters.kind": {"data.clusters": {"kind": "file", "file": __file__}},
+    "embedding.kind": {"embedding": "learnt", "augment.views": 2, "evaluation.retrieval": "nearest"},
+    "embedding.projector.kind": {"embedding.projector": "fc"},
+    "embedding.projector.norm": {"embedding.projector.norm": "layer"},
+    "embedding.labels.kind": {"embedding.labels": "head"},
+    "embedding.instance.kind": {"embedding.instance": "triplet"},
+    "embedding.instance.norm": {"embedding.instance.norm": "none"},
+    "embedding.instance.mining": {"embedding.instance.mining": "all"},
+    "evaluation.retrieval.kind": {"evaluation.retrieval": "nearest"},
+    "evaluation.retrieval.neighbours": {"evaluation.retrieval.neighbours": [5]},
     "model.pool.kind": {"model.pool": "average"},
     "model.pool.token_in_keys": {"model.pool.token_in_keys": False},
     "model.pool.scaled": {"model.pool.scaled": False},
@@ -390,6 +438,12 @@ def tiny():
 
 def number():
     return 3
+
+def raises():
+    return Recipe().nothing
+
+def impossible():
+    return Recipe(data={"batch_size": 0})
 """
 
 
@@ -427,6 +481,8 @@ def test_a_recipe_is_found_in_a_stored_file(tmp_path: Path) -> None:
         ("missing.yaml", "there is no recipe file missing.yaml"),
         ("{own}:tinny", "did you mean 'tiny'"),
         ("{own}:number", "returned int, not a Recipe"),
+        ("{own}:raises", "own_recipes_of_test.py:raises raised AttributeError: 'Recipe' object has no attribute"),
+        ("{own}:impossible", "own_recipes_of_test.py:impossible: data.batch_size: Input should be greater than 0"),
     ],
 )
 def test_a_reference_to_nothing_names_what_there_is(reference: str, fix: str, own_file: Path) -> None:

@@ -334,7 +334,7 @@ def test_show_prints_every_value_with_changes() -> None:
     assert next(line for line in lines if line.split()[:1] == ["resolution"]).split() == ["resolution", "448"]
     assert ["after", "deit.base"] in [line.split() for line in lines]
     assert [line for line in lines if line == line.lstrip()] == [
-        *("recipe", "model", "data", "augment", "loss", "distillation"),
+        *("recipe", "model", "data", "augment", "loss", "distillation", "embedding"),
         *("optimiser", "schedule", "average", "evaluation", "seeds"),
     ]
 

@@ -31,9 +31,9 @@ from interplay.recipe import (
     TimmModel,
 )
 from interplay.training import Diverged, Outcome, Ranks, State, evaluate, fit, load, save
-from interplay.training.fit import autocast_dtype
 from interplay.training.loss import make_loss
 from interplay.training.optimiser import clip_gradients, make_optimiser, parameter_groups
+from interplay.training.precision import autocast_dtype
 from interplay.training.schedule import learning_rate, set_learning_rate
 
 CPU = torch.device("cpu")

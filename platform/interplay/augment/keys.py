@@ -44,6 +44,12 @@ class Keys:
         difference = self._log_gamma(f"{operation}.0", alpha) - self._log_gamma(f"{operation}.1", alpha)
         return np.asarray(np.exp(-np.logaddexp(0.0, -difference)))
 
+    def dirichlet(self, operation: str, alpha: float, count: int) -> NDArray[np.float64]:
+        """[B, count] shares that sum to 1, of a symmetric Dirichlet distribution, that belong to these images."""
+        logs = np.stack([self._log_gamma(f"{operation}.{n}", alpha) for n in range(count)], axis=1)
+        shares = np.exp(logs - logs.max(axis=1, keepdims=True))
+        return np.asarray(shares / shares.sum(axis=1, keepdims=True))
+
     def _log_gamma(self, operation: str, alpha: float) -> NDArray[np.float64]:
         """Logarithms of [B] draws of Gamma(alpha): Marsaglia and Tsang (2000), with their step for alpha < 1.
 

@@ -1,18 +1,26 @@
-"""timm's operations by timm's names: which operation each is, and the value it takes at a level from 0 to 10."""
+"""timm's operations by timm's names: which operation each is, and the value it takes at a level.
+
+Levels go from 0 to 10, or further where a policy lets them.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
-from interplay.augment.operations import Values
+from interplay.augment.keys import Keys
+from interplay.augment.operations import Layer, Values
 
 Argument = Callable[[Values, Values], Values]
-"""Levels in [0, 10] and signs of 1 or -1 -> values."""
+"""Levels from 0 on and signs of 1 or -1 -> values."""
 
 _MOST = 10.0
+
+UNIFORM_ABOVE = 100.0
+"""The `mstd` from which timm's RandAugment takes uniform levels."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +40,7 @@ def _signed(largest: float) -> Argument:
 
 
 def _span(low: float, high: float) -> Argument:
-    return lambda level, _: low + (high - low) * (level / _MOST)
+    return lambda level, _: np.clip(low + (high - low) * (level / _MOST), low, high)
 
 
 def _enhance(level: Values, _: Values) -> Values:
@@ -57,11 +65,11 @@ def _posterise_original(level: Values, _: Values) -> Values:
 
 
 def _solarise(level: Values, _: Values) -> Values:
-    return np.floor(level / _MOST * 256.0)
+    return np.minimum(256.0, np.floor(level / _MOST * 256.0))
 
 
-def _solarise_increasing(level: Values, _: Values) -> Values:
-    return 256.0 - np.floor(level / _MOST * 256.0)
+def _solarise_increasing(level: Values, sign: Values) -> Values:
+    return 256.0 - _solarise(level, sign)
 
 
 def _solarise_add(level: Values, _: Values) -> Values:
@@ -108,6 +116,21 @@ _INCREASE = {"Posterize", "Solarize", "Color", "Contrast", "Brightness", "Sharpn
 
 RAND = tuple(_ALL)
 RAND_INCREASING = tuple(f"{name}Increasing" if name in _INCREASE else name for name in _ALL)
+AUG_MIX = (
+    "AutoContrast",
+    "ColorIncreasing",
+    "ContrastIncreasing",
+    "BrightnessIncreasing",
+    "SharpnessIncreasing",
+    "Equalize",
+    "Rotate",
+    "PosterizeIncreasing",
+    "SolarizeIncreasing",
+    "ShearX",
+    "ShearY",
+    "TranslateXRel",
+    "TranslateYRel",
+)
 RAND_3A = ("SolarizeIncreasing", "Desaturate", "GaussianBlur")
 RAND_WEIGHTS = {
     "Rotate": 3.0,
@@ -142,3 +165,28 @@ RAND_3A_WEIGHTS = {
     "Equalize": 1.0,
     "Invert": 1.0,
 }
+
+
+def levelled(names: Sequence[str], choice: NDArray[np.int64], level: Values, sign: Values) -> Layer:
+    """A layer of timm's operations `names` at `level` and `sign`."""
+    value = np.zeros_like(level)
+    for number, name in enumerate(names):
+        rows = choice == number
+        value[rows] = TIMM[name].argument(level[rows], sign[rows])
+    operations = tuple(dict.fromkeys(TIMM[name].name for name in names))
+    place = np.array([operations.index(TIMM[name].name) for name in names] + [-1])
+    return Layer(operations, place[choice], value)
+
+
+def noisy(magnitude: Values, std: float, keys: Keys, operation: str, most: float = _MOST) -> Values:
+    """Levels, normal about `magnitude`, or uniform from 0 to it if `std` is above 100, cut to [0, `most`]."""
+    if std > UNIFORM_ABOVE:
+        magnitude = magnitude * keys.uniform(operation)[:, 0]
+    elif std:
+        magnitude = magnitude + std * keys.normal(operation)[:, 0]
+    return np.clip(magnitude, 0.0, most)
+
+
+def sign_of(uniform: Values) -> Values:
+    """1 or -1, equally likely."""
+    return np.where(uniform < 0.5, -1.0, 1.0)

@@ -77,7 +77,11 @@ def draw_mixing_each(augment: Augment, keys: Keys, side: int) -> MixingEach:
 
 
 def _box_about(share: NDArray[np.float64], centre: NDArray[np.float64], side: int) -> NDArray[np.int64]:
-    """[n, 4] squares of 1 - `share` [n] of the image about `centre` [n, 2] in [0, 1), cut at its borders."""
+    """[n, 4] squares of 1 - `share` [n] of the image about `centre` [n, 2] in [0, 1), cut at its borders.
+
+    As the CutMix paper draws them: half a side, rounded down, each way. Newer timm gives odd sides their last pixel;
+    results here would change by it.
+    """
     reach = (side * (1.0 - share) ** 0.5).astype(np.int64)[:, None] // 2
     middle = (centre * side).astype(np.int64)
     low, high = np.maximum(0, middle - reach), np.minimum(side, middle + reach)

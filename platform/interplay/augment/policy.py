@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from interplay.augment import levels
+from interplay.augment.aug_mix import apply_aug_mix
 from interplay.augment.auto_augment import SCHEMES
 from interplay.augment.geometry import BLACK, TIMMS, Resampling
 from interplay.augment.keys import Keys
@@ -20,6 +21,7 @@ from interplay.augment.operations import Layer, Values, apply_layer
 from interplay.native import AVAILABLE, BLUR, GRAYSCALE, SOLARISE, three_augment
 from interplay.recipe.augmentation import (
     Augment,
+    AugMix,
     AutoAugment,
     NoPolicy,
     Policy,
@@ -28,15 +30,17 @@ from interplay.recipe.augmentation import (
     TrivialAugment,
 )
 
+InLayers = NoPolicy | ThreeAugment | RandAugment | AutoAugment | TrivialAugment
+"""Policies that do one thing after the other."""
+
 AfterCut = Callable[[NDArray[np.uint8], NDArray[np.int64], NDArray[np.int64], int], None]
 """Changes images [B, R, R, 3] in place, given their samples [B] and views [B] and the epoch."""
-
-_UNIFORM_ABOVE = 100.0
-"""The `mstd` from which timm's RandAugment takes uniform levels."""
 
 
 def apply_policy(policy: Policy, x: Tensor, keys: Keys) -> Tensor:
     """[B, 3, H, W] uint8 -> the same, each image changed by its own draw."""
+    if isinstance(policy, AugMix):
+        return apply_aug_mix(policy, x, keys)
     resampling = TIMMS
     if isinstance(policy, TrivialAugment):
         resampling = Resampling(policy.interpolation, BLACK)
@@ -45,7 +49,7 @@ def apply_policy(policy: Policy, x: Tensor, keys: Keys) -> Tensor:
     return x
 
 
-def draw_policy(policy: Policy, keys: Keys, width: int, height: int) -> list[Layer]:
+def draw_policy(policy: InLayers, keys: Keys, width: int, height: int) -> list[Layer]:
     """What `policy` does to each image, layer after layer; `width` and `height` are the images'."""
     if isinstance(policy, NoPolicy):
         return []
@@ -108,12 +112,9 @@ def _rand_augment(policy: RandAugment, keys: Keys) -> list[Layer]:
             choice = without_repetition[:, number]
         magnitude = np.full(len(keys), policy.magnitude)
         operation = f"rand_augment.{number}.level"
-        if policy.std > _UNIFORM_ABOVE:
-            level = magnitude * keys.uniform(operation)[:, 0]
-        else:
-            level = _noisy(magnitude, policy.std, keys, operation)
+        level = levels.noisy(magnitude, policy.std, keys, operation, policy.max_level)
         choice = np.where(draws[:, 1] < policy.probability, choice, -1)
-        drawn.append(_levelled(names, choice, level, _sign(draws[:, 2])))
+        drawn.append(levels.levelled(names, choice, level, levels.sign_of(draws[:, 2])))
     return drawn
 
 
@@ -128,9 +129,9 @@ def _auto_augment(policy: AutoAugment, keys: Keys) -> list[Layer]:
         probability = np.array([step.probability for step in steps])[row]
         magnitude = np.array([float(step.level) for step in steps])[row]
         draws = keys.uniform(f"auto_augment.{number}", 3)
-        level = _noisy(magnitude, policy.std, keys, f"auto_augment.{number}.level")
+        level = levels.noisy(magnitude, policy.std, keys, f"auto_augment.{number}.level")
         choice = np.where(draws[:, 0] < probability, choice, -1)
-        layer = _levelled(names, choice, level, _sign(draws[:, 1]))
+        layer = levels.levelled(names, choice, level, levels.sign_of(draws[:, 1]))
         if "GaussianBlurRand" in names:
             below = choice == names.index("GaussianBlurRand")
             layer.value[below] = 0.1 + draws[below, 2] * (layer.value[below] - 0.1)
@@ -141,7 +142,7 @@ def _auto_augment(policy: AutoAugment, keys: Keys) -> list[Layer]:
 def _trivial_augment(policy: TrivialAugment, keys: Keys, width: int, height: int) -> Layer:
     draws = keys.uniform("trivial_augment", 3)
     step = np.floor(draws[:, 1] * policy.bins) / (policy.bins - 1)  # 0 to 1
-    sign = _sign(draws[:, 2])
+    sign = levels.sign_of(draws[:, 2])
     pixels = np.trunc(step * 32.0)
     enhanced = 1.0 + sign * step * 0.99
     values: dict[str, Values] = {
@@ -162,25 +163,3 @@ def _trivial_augment(policy: TrivialAugment, keys: Keys, width: int, height: int
     }
     choice = (draws[:, 0] * len(values)).astype(np.int64)
     return Layer(tuple(values), choice, np.choose(choice, list(values.values())))
-
-
-def _levelled(names: Sequence[str], choice: NDArray[np.int64], level: Values, sign: Values) -> Layer:
-    """A layer of timm's operations `names` at `level` and `sign`."""
-    value = np.zeros_like(level)
-    for number, name in enumerate(names):
-        rows = choice == number
-        value[rows] = levels.TIMM[name].argument(level[rows], sign[rows])
-    operations = tuple(dict.fromkeys(levels.TIMM[name].name for name in names))
-    place = np.array([operations.index(levels.TIMM[name].name) for name in names] + [-1])
-    return Layer(operations, place[choice], value)
-
-
-def _noisy(magnitude: Values, std: float, keys: Keys, operation: str) -> Values:
-    """Levels, normal about `magnitude`, cut to [0, 10]."""
-    if std:
-        magnitude = magnitude + std * keys.normal(operation)[:, 0]
-    return np.clip(magnitude, 0.0, 10.0)
-
-
-def _sign(uniform: Values) -> Values:
-    return np.where(uniform < 0.5, -1.0, 1.0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,13 +12,17 @@ from numpy.typing import NDArray
 from interplay import native
 from interplay.data.batch import Batch, Loaders
 from interplay.data.decode import Pixels
-from interplay.data.order import Indices, epoch_draws, unpack
+from interplay.data.labels import check_gallery, trained_labels
+from interplay.data.order import Indices, epoch_draws, share_of, unpack
 from interplay.data.pipeline import EvaluationPixels, Stored, TrainingPixels
 from interplay.recipe.tree import Recipe
 
 
 class ArrayLoader:
-    """Batches of `images` [N, H, W, 3] uint8 and `labels` [N] or [N, L], by the same rules as from a `.beton`."""
+    """Batches of `images` [N, H, W, 3] uint8 and `labels` [N] or [N, L], by the same rules as from a `.beton`.
+
+    `trained` [N] are the labels that are trained on, the first level's if they are not given.
+    """
 
     def __init__(
         self,
@@ -28,15 +33,20 @@ class ArrayLoader:
         training: bool,
         rank: int = 0,
         world: int = 1,
+        gallery: bool = False,
+        trained: NDArray[np.int64] | None = None,
     ) -> None:
         self._images, self._levels = np.ascontiguousarray(images), labels.reshape(len(images), -1)
-        self._draws = epoch_draws(recipe, self._levels[:, 0], training=training, rank=rank, world=world)
+        self._labels = self._levels[:, 0] if trained is None else trained
+        self._samples = len(share_of(self._labels, recipe.data.share)) if gallery else len(images)
+        how: dict[str, Any] = {"training": training, "rank": rank, "world": world, "gallery": gallery}
+        self._draws = epoch_draws(recipe, self._labels, **how)
         self._pipeline = TrainingPixels(recipe) if training else EvaluationPixels(recipe)
-        self._batch = recipe.data.batch_size // world
+        self._batch = recipe.data.batch_size // world * (recipe.augment.views if training else 1)
 
     @property
     def samples(self) -> int:
-        return len(self._images)
+        return self._samples
 
     def __len__(self) -> int:
         return -(-len(self._draws(0)) // self._batch)
@@ -51,7 +61,7 @@ class ArrayLoader:
             self._pipeline.fill(pixels, part, epoch, self._stored(sample), None)
             yield Batch(
                 images=torch.from_numpy(pixels).permute(0, 3, 1, 2),
-                labels=torch.from_numpy(self._levels[sample, 0]),
+                labels=torch.from_numpy(self._labels[sample]),
                 levels=torch.from_numpy(self._levels[sample]),
                 index=torch.from_numpy(sample),
                 view=torch.from_numpy(view),
@@ -75,11 +85,22 @@ def array_loaders(
 ) -> Loaders:
     """Loaders over `{"train": (images, labels), "val": ..., "test": ...}`; val and test may be missing."""
 
-    def loader(name: str) -> ArrayLoader | None:
+    levels = {name: labels.reshape(len(labels), -1) for name, (_, labels) in splits.items()}
+    everything = np.concatenate([*levels.values()])
+    trained, classes = trained_labels(everything, tuple(int(n) + 1 for n in everything.max(axis=0)), recipe)
+    of_split = dict(
+        zip(levels, np.split(trained, np.cumsum([len(one) for one in levels.values()])[:-1]), strict=True)
+    )
+
+    check_gallery(of_split["train"], recipe)
+
+    def loader(name: str, gallery: bool = False) -> ArrayLoader | None:
         if name not in splits:
             return None
-        images, labels = splits[name]
-        return ArrayLoader(images, labels, recipe, training=name == "train", rank=rank, world=world)
+        how: dict[str, Any] = {"training": name == "train" and not gallery, "gallery": gallery}
+        return ArrayLoader(
+            splits[name][0], levels[name], recipe, rank=rank, world=world, trained=of_split[name], **how
+        )
 
     train = loader("train")
     assert train is not None, "a data set needs a training split"
@@ -89,7 +110,8 @@ def array_loaders(
         train=train,
         val=loader("val"),
         test=loader("test"),
-        classes=int(max(labels.reshape(len(labels), -1)[:, 0].max() for _, labels in splits.values())) + 1,
+        classes=classes,
         mean=(float(mean[0]), float(mean[1]), float(mean[2])),
         std=(float(std[0]), float(std[1]), float(std[2])),
+        gallery=loader("train", gallery=True) if recipe.compares_embeddings else None,
     )

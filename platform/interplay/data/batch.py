@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from torch import Tensor
@@ -15,7 +15,7 @@ class Batch:
 
     Attributes:
         images: [B, 3, R, R] uint8, RGB, cropped, resized and flipped.
-        labels: [B] int64; the first label level, the one that is trained on.
+        labels: [B] int64; what is trained on, the first label level unless the recipe says otherwise.
         levels: [B, L] int64; all label levels, finest first.
         index: [B] int64 position of each sample in its split.
         view: [B] int64 which repetition of the sample within the epoch (0 without repeated augmentation).
@@ -46,11 +46,20 @@ class Loader(Protocol):
 
 
 @dataclass(frozen=True)
+class OtherLoader:
+    """A further test set. `right` [N, M] holds the right labels of each image if they are several, filled with -1."""
+
+    loader: Loader
+    right: Tensor | None = None
+
+
+@dataclass(frozen=True)
 class Loaders:
     """The splits of one data set, and what a model must know of it.
 
     `mean` and `std` are of the training split's pixels in [0, 1], per channel. With `policy_applied` the training
-    images have been through the recipe's augmentation policy already.
+    images have been through the recipe's augmentation policy already. `also` are further test sets, by name. The
+    `gallery` is what is trained on, read as an evaluated split is, where embeddings are compared with it.
     """
 
     train: Loader
@@ -60,3 +69,5 @@ class Loaders:
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     policy_applied: bool = False
+    also: Mapping[str, OtherLoader] = field(default_factory=dict)
+    gallery: Loader | None = None

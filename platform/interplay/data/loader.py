@@ -1,115 +1,29 @@
-"""Reading a `.beton` through FFCV's loader, with our order, our decoder and counter-based randomness."""
+"""Loaders over the splits of a `.beton`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import suppress
-from dataclasses import replace
+from collections.abc import Iterator
 from pathlib import Path
-from queue import Empty
-from typing import Any
 
-import numba
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from interplay.data import ffcv_engine as engine
-from interplay.data.batch import Batch, Loaders
-from interplay.data.manifest import SPLITS
-from interplay.data.order import Indices, epoch_draws, unpack
-from interplay.data.pipeline import (
-    AfterCut,
-    EvaluationPixels,
-    PixelPipeline,
-    Stored,
-    TrainingPixels,
-    announce_decoder,
-)
-from interplay.data.verify import open_checked
-from interplay.data.write import IMAGE, INDEX, SPLIT, label_field
-from interplay.recipe.tree import Recipe
-
-
-class _Order(engine.TraversalOrder):  # type: ignore[misc]
-    """Hands FFCV an epoch's draws: a sample's position and view packed into one integer, and the epoch beside it.
-
-    With the epoch in every row, epochs of one loader may be read at the same time. The first `skip` draws are
-    left out.
-    """
-
-    skip = 0
-
-    def __init__(self, draws: Callable[[int], Indices]) -> None:
-        self._draws = draws
-
-    def __call__(self, loader: Any) -> _Order:
-        super().__init__(loader)
-        return self
-
-    def sample_order(self, epoch: int) -> Indices:
-        draws = self._draws(epoch)[self.skip :]
-        return np.stack([draws, np.full_like(draws, epoch)], axis=1)
-
-
-class _PixelDecoder(engine.SimpleRGBImageDecoder):  # type: ignore[misc]
-    """Decodes, crops, resizes and flips a batch; a failure is kept for the consumer instead of hanging it."""
-
-    def __init__(self, pipeline: PixelPipeline, positions: Indices, place: str, pool: Executor | None) -> None:
-        super().__init__()
-        self._pipeline, self._positions, self._place, self._pool = pipeline, positions, place, pool
-        self.errors: dict[int, BaseException] = {}
-
-    def declare_state_and_memory(self, previous_state: Any) -> tuple[Any, Any]:
-        shape = (self._pipeline.resolution, self._pipeline.resolution, 3)
-        state = replace(previous_state, jit_mode=True, shape=shape, dtype=np.dtype("u1"))
-        return state, engine.AllocationQuery(shape, np.dtype("u1"))
-
-    def generate_code(self) -> Callable[..., Any]:
-        def decode(rows: Indices, destination: Any, metadata: Any, storage_state: Any) -> Any:
-            out, epoch = destination[: len(rows)], int(rows[0, 1])
-            try:
-                self._decode(rows[:, 0], epoch, out, metadata, storage_state)
-            except BaseException as error:
-                self.errors[epoch] = error
-            return out
-
-        return decode
-
-    def _decode(self, draws: Indices, epoch: int, out: Any, metadata: Any, storage_state: Any) -> None:
-        sample, _ = unpack(draws)
-        self._pipeline.fill(out, draws, epoch, self._stored(sample, metadata, storage_state), self._pool)
-
-    def _stored(self, sample: Indices, metadata: Any, storage_state: Any) -> Stored:
-        """From the rows of FFCV's image metadata and the mapped file that they point into."""
-        base, pointers, lengths = storage_state
-        positions = self._positions[sample]
-        rows = metadata[positions]
-        return Stored(
-            base=base,
-            starts=rows["data_ptr"].astype(np.int64),
-            lengths=lengths[np.searchsorted(pointers, rows["data_ptr"])].astype(np.int64),
-            modes=rows["mode"],
-            sizes=np.stack([rows["height"], rows["width"]], axis=1).astype(np.int64),
-            samples=positions,
-            place=self._place,
-        )
-
-
-class _DrawDecoder(engine.IntDecoder):  # type: ignore[misc]
-    """Yields the draw itself; labels and indices are looked up from it."""
-
-    def generate_code(self) -> Callable[..., Any]:
-        def decode(rows: Indices, destination: Any, metadata: Any, storage_state: Any) -> Any:
-            destination[: len(rows), 0] = rows[:, 0]
-            return destination[: len(rows)]
-
-        return decode
+from interplay.data.batch import Batch, Loaders, OtherLoader
+from interplay.data.labels import check_gallery, trained_labels
+from interplay.data.manifest import Manifest
+from interplay.data.order import Indices, epoch_draws, share_of
+from interplay.data.other_sets import class_map, read_right
+from interplay.data.pipeline import AfterCut, EvaluationPixels, TrainingPixels
+from interplay.data.reader import BetonReader, read_samples
+from interplay.recipe.tree import OtherSet, Recipe
 
 
 class BetonLoader:
-    """One split of a `.beton` as batches, on one rank. Implements `interplay.data.batch.Loader`."""
+    """One split of a `.beton` as batches, on one rank. Implements `interplay.data.batch.Loader`.
+
+    `trained` holds the labels that are trained on of all samples of the file, the first level's if it is not given.
+    """
 
     def __init__(
         self,
@@ -123,70 +37,39 @@ class BetonLoader:
         world: int,
         threads: int,
         after_cut: AfterCut | None = None,
+        gallery: bool = False,
+        trained: NDArray[np.int64] | None = None,
     ) -> None:
-        announce_decoder()
         self._positions, self._levels = positions, levels
-        self._order = _Order(epoch_draws(recipe, levels[positions, 0], training=training, rank=rank, world=world))
-        pool = ThreadPoolExecutor(threads, thread_name_prefix="decode") if threads > 1 else None
-        pipeline = TrainingPixels(recipe, after_cut) if training else EvaluationPixels(recipe)
-        self._decoder = _PixelDecoder(pipeline, positions, str(path), pool)
-        # FFCV sets torch's thread count to its own, so it is given torch's: our decoder has a pool of its own
-        workers = min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS)
-        with engine.without_compiler():
-            self._loader = engine.Loader(
-                str(path),
-                batch_size=recipe.data.batch_size // world,
-                num_workers=workers,
-                os_cache=True,
-                order=self._order,
-                seed=0,
-                drop_last=False,
-                pipelines={
-                    IMAGE: [self._decoder],
-                    INDEX: [_DrawDecoder()],
-                    **{f: None for f in engine.Reader(str(path)).field_names if f not in (IMAGE, INDEX)},
-                },
-            )
+        self._labels = levels[:, 0] if trained is None else trained
+        mine = self._labels[positions]
+        self._samples = len(share_of(mine, recipe.data.share)) if gallery else len(positions)
+        self._reader = BetonReader(
+            path,
+            positions,
+            TrainingPixels(recipe, after_cut) if training else EvaluationPixels(recipe),
+            epoch_draws(recipe, mine, training=training, rank=rank, world=world, gallery=gallery),
+            batch_size=recipe.data.batch_size // world * (recipe.augment.views if training else 1),
+            threads=threads,
+        )
 
     @property
     def samples(self) -> int:
-        return len(self._positions)
+        return self._samples
 
     def __len__(self) -> int:
-        return len(self._loader)
+        return len(self._reader)
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
-        self._decoder.errors.pop(epoch, None)
-        self._loader.next_epoch, self._order.skip = epoch, start * self._loader.batch_size
-        try:
-            batches = iter(self._loader)  # draws the order now
-        finally:
-            self._order.skip = 0
-        try:
-            for pixels, draws in batches:
-                if epoch in self._decoder.errors:
-                    raise self._decoder.errors[epoch]
-                sample, view = unpack(draws[:, 0].copy())  # FFCV reuses its buffers: what is kept is copied
-                position = self._positions[sample]
-                yield Batch(
-                    images=torch.from_numpy(pixels.copy()).permute(0, 3, 1, 2),
-                    labels=torch.from_numpy(self._levels[position, 0]),
-                    levels=torch.from_numpy(self._levels[position]),
-                    index=torch.from_numpy(sample),
-                    view=torch.from_numpy(view),
-                )
-        finally:
-            _stop(batches)
-
-
-def _stop(batches: Any) -> None:
-    """Ends FFCV's thread: left alone it decodes on until its queue is full, and may wait there for ever."""
-    batches.iter_ixes = iter(())
-    while batches.is_alive():
-        with suppress(Empty):
-            batches.output_queue.get_nowait()
-        batches.join(timeout=0.01)
-    batches.close()
+        for pixels, sample, view in self._reader.epoch(epoch, start):
+            position = self._positions[sample]
+            yield Batch(
+                images=torch.from_numpy(pixels).permute(0, 3, 1, 2),
+                labels=torch.from_numpy(self._labels[position]),
+                levels=torch.from_numpy(self._levels[position]),
+                index=torch.from_numpy(sample),
+                view=torch.from_numpy(view),
+            )
 
 
 def beton_loaders(
@@ -213,35 +96,61 @@ def beton_loaders(
     Raises:
         InterplayError: if the file is missing or damaged, or the batch cannot be split over the workers.
     """
-    manifest, reader = open_checked(path)
-    columns = [reader.metadata[f"f{reader.field_names.index(label_field(n))}"] for n in range(len(manifest.classes))]
-    levels = np.stack(columns, axis=1).astype(np.int64)
-    splits = reader.metadata[f"f{reader.field_names.index(SPLIT)}"]
+    file = read_samples(path)
+    trained, classes = trained_labels(file.levels, tuple(map(len, file.manifest.classes)), recipe)
 
-    def loader(name: str) -> BetonLoader | None:
-        positions = np.flatnonzero(splits == SPLITS.index(name)).astype(np.int64)
+    check_gallery(trained[file.of_split("train")], recipe)
+
+    def loader(split: str, gallery: bool = False) -> BetonLoader | None:
+        positions = file.of_split(split)
         if not len(positions):
             return None
         return BetonLoader(
             path,
             positions,
-            levels,
+            file.levels,
             recipe,
-            training=name == "train" and not evaluate_train,
+            training=split == "train" and not evaluate_train and not gallery,
             rank=rank,
             world=world,
             threads=threads,
             after_cut=policy,
+            gallery=gallery,
+            trained=trained,
         )
 
     train = loader("train")
     assert train is not None, "the manifest's check guarantees training samples"
+    others = {
+        name: _other_loader(name, other, file.manifest, recipe, rank=rank, world=world, threads=threads)
+        for name, other in recipe.evaluation.also
+    }
     return Loaders(
         train=train,
         val=loader("val"),
         test=loader("test"),
-        classes=len(manifest.classes[0]),
-        mean=manifest.mean,
-        std=manifest.std,
+        classes=classes,
+        mean=file.manifest.mean,
+        std=file.manifest.std,
         policy_applied=policy is not None,
+        also=others,
+        gallery=loader("train", gallery=True) if recipe.compares_embeddings else None,
     )
+
+
+def _other_loader(
+    name: str, other: OtherSet, trained_on: Manifest, recipe: Recipe, *, rank: int, world: int, threads: int
+) -> OtherLoader:
+    """A further test set, with the trained classes' numbers as labels."""
+    path = Path(other.dataset)
+    file = read_samples(path)
+    positions = file.of_split("test")
+    if not len(positions):
+        positions = np.arange(len(file.splits))
+    levels = file.levels.copy()
+    levels[:, 0] = class_map(name, file.manifest, trained_on)[levels[:, 0]]
+    loader = BetonLoader(path, positions, levels, recipe, training=False, rank=rank, world=world, threads=threads)
+    if other.right_labels is None:
+        return OtherLoader(loader)
+    right = read_right(name, other, len(positions), len(trained_on.classes[0]))
+    return OtherLoader(loader, torch.from_numpy(right))

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from interplay.counter_rng import permutation
+from interplay.counter_rng import permutation, uniform
 from interplay.errors import InterplayError
 from interplay.recipe.tree import Order, QuasiRandom, Recipe, Sequential, Shuffle
 
@@ -17,25 +17,51 @@ _VIEW_SHIFT = 40  # samples in the low bits, the view above: one integer names a
 
 
 def epoch_draws(
-    recipe: Recipe, labels: Indices, *, training: bool, rank: int, world: int
+    recipe: Recipe, labels: Indices, *, training: bool, rank: int, world: int, gallery: bool = False
 ) -> Callable[[int], Indices]:
-    """epoch -> one rank's draws of a split whose samples have `labels` [N]; see `training_draws` and `shard`."""
-    if not training:
-        return lambda epoch: evaluation_draws(len(labels), rank=rank, world=world)
+    """epoch -> one rank's draws of a split whose samples have `labels` [N]; see `training_draws` and `shard`.
+
+    A `gallery` is what is trained on, read as an evaluated split is.
+    """
     batch_size = recipe.data.batch_size
+    kept = share_of(labels, recipe.data.share if training or gallery else 1.0)
+    if not training:
+        return lambda epoch: kept[evaluation_draws(len(kept), rank=rank, world=world)]
 
     def draws(epoch: int) -> Indices:
         everyone = training_draws(
-            labels,
+            labels[kept],
             order=recipe.data.order,
             seed=recipe.seeds.order,
             epoch=epoch,
             repeats=recipe.augment.repeats,
             batch_size=batch_size,
         )
-        return shard(everyone, batch_size=batch_size, rank=rank, world=world)
+        sample, view = unpack(everyone)
+        mine = shard(kept[sample] | (view << _VIEW_SHIFT), batch_size=batch_size, rank=rank, world=world)
+        return with_views(mine, recipe.augment.views)
 
     return draws
+
+
+def share_of(labels: Indices, share: float) -> Indices:
+    """Rising positions of `share` of each class, rounded, at least one; the same ones for all seeds."""
+    if share == 1.0:
+        return np.arange(len(labels), dtype=np.int64)
+    chance = uniform("order.share", 0, 0, np.arange(len(labels)))[:, 0]
+    kept = []
+    for label in np.unique(labels):
+        members = np.flatnonzero(labels == label)
+        kept.append(members[np.argsort(chance[members], kind="stable")][: max(1, round(share * len(members)))])
+    return np.sort(np.concatenate(kept)).astype(np.int64)
+
+
+def with_views(draws: Indices, views: int) -> Indices:
+    """Each draw `views` times in a row: the views of an image stay together, on one rank."""
+    if views == 1:
+        return draws
+    sample, view = unpack(np.repeat(draws, views))
+    return sample | ((view * views + np.tile(np.arange(views), len(draws))) << _VIEW_SHIFT)
 
 
 def training_draws(labels: Indices, *, order: Order, seed: int, epoch: int, repeats: int, batch_size: int) -> Indices:

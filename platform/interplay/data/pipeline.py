@@ -46,6 +46,19 @@ class Stored:
     samples: Indices
     place: str
 
+    def repeated(self, count: int) -> Stored:
+        """Each image `count` times in a row."""
+        slots = np.repeat(np.arange(len(self.starts)), count)
+        return Stored(
+            base=self.base,
+            starts=self.starts[slots],
+            lengths=self.lengths[slots],
+            modes=self.modes[slots],
+            sizes=self.sizes[slots],
+            samples=self.samples[slots],
+            place=self.place,
+        )
+
     def image(self, slot: int) -> Image.Image:
         """One image, decoded by Pillow, in RGB."""
         start = self.starts[slot]
@@ -59,12 +72,12 @@ class PixelPipeline(Protocol):
     """Fills batches with the squares that a recipe asks for."""
 
     @property
-    def resolution(self) -> int:
-        """Side of the squares."""
+    def shape(self) -> tuple[int, ...]:
+        """Of what is made of one image: [R, R, 3], or squares of several sizes one behind the other."""
         ...
 
     def fill(self, out: Pixels, draws: Indices, epoch: int, stored: Stored, pool: Executor | None) -> None:
-        """Writes the images that `draws` name into `out` [B, R, R, 3]; see `fill`."""
+        """Writes the images that `draws` name into `out` [B, *shape]; see `fill`."""
         ...
 
 
@@ -82,6 +95,10 @@ class TrainingPixels:
     @property
     def resolution(self) -> int:
         return self.recipe.data.resolution
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (self.resolution, self.resolution, 3)
 
     def fill(self, out: Pixels, draws: Indices, epoch: int, stored: Stored, pool: Executor | None) -> None:
         sample, view = unpack(draws)
@@ -110,6 +127,10 @@ class EvaluationPixels:
     def resolution(self) -> int:
         return self.recipe.evaluation.resolution or self.recipe.data.resolution
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (self.resolution, self.resolution, 3)
+
     def fill(self, out: Pixels, draws: Indices, epoch: int, stored: Stored, pool: Executor | None) -> None:
         heights, widths = stored.sizes.T
         windows = evaluation_windows(self.resolution, self.recipe.evaluation.crop_ratio, heights, widths)
@@ -122,8 +143,15 @@ _PART = 4
 _Failure = tuple[int, str]
 
 
-def fill(out: Pixels, windows: Windows, stored: Stored, interpolation: str, pool: Executor | None) -> None:
-    """Writes the squares that `windows` cut out of `stored` into `out` [B, R, R, 3].
+def fill(
+    out: Pixels,
+    windows: Windows,
+    stored: Stored,
+    interpolation: str,
+    pool: Executor | None,
+    placement: native.Placement | None = None,
+) -> None:
+    """Writes the squares that `windows` cut out of `stored` into `out` [B, R, R, 3], or where `placement` says.
 
     The C extension and Pillow give the same pixels, for any number of threads.
 
@@ -131,9 +159,10 @@ def fill(out: Pixels, windows: Windows, stored: Stored, interpolation: str, pool
         InterplayError: for the first image that cannot be decoded, naming it.
     """
     cut_part = _cut_natively if native.AVAILABLE else _cut_with_pillow
+    placed = placement or native.Placement.equal(len(windows), out.shape[1])
 
     def work(part: range) -> _Failure | None:
-        return cut_part(out, windows, stored, interpolation, part)
+        return cut_part(out, windows, stored, interpolation, part, placed)
 
     parts = [range(len(windows))] if pool is None else _parts(stored.starts)
     # all of them even after a failure: no task may write into `out` later, it is used again
@@ -168,22 +197,29 @@ def _parts(starts: Indices) -> list[range]:
     return [range(first, last) for first, last in pairwise([*cuts, len(starts)])]
 
 
-def _cut_natively(out: Pixels, windows: Windows, stored: Stored, interpolation: str, part: range) -> _Failure | None:
+def _cut_natively(
+    out: Pixels, windows: Windows, stored: Stored, interpolation: str, part: range, placed: native.Placement
+) -> _Failure | None:
     status = np.zeros(len(windows), dtype=np.uint8)
-    native.fill(out, stored, windows, interpolation, status, part)
+    native.fill(out, stored, windows, interpolation, status, part, placed)
     bad = np.flatnonzero(status)
     return (int(bad[0]), native.REASONS[status[bad[0]]]) if len(bad) else None
 
 
 def _cut_with_pillow(
-    out: Pixels, windows: Windows, stored: Stored, interpolation: str, part: range
+    out: Pixels, windows: Windows, stored: Stored, interpolation: str, part: range, placed: native.Placement
 ) -> _Failure | None:
+    flat = out.reshape(-1)
+    image, opened = None, -1
     for slot in part:
         try:
-            image = stored.image(slot)
+            if image is None or stored.starts[slot] != opened:
+                image, opened = stored.image(slot), stored.starts[slot]
         except Exception as error:
             return slot, why_unreadable(error)
         if image.size != tuple(stored.sizes[slot, ::-1]):
             return slot, "another size than stated"
-        out[slot] = cut(image, windows, slot, out.shape[1], interpolation)
+        side, place = int(placed.sides[slot]), int(placed.places[slot])
+        square = flat[place : place + 3 * side * side].reshape(side, side, 3)
+        square[:] = cut(image, windows, slot, side, interpolation)
     return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -14,7 +15,7 @@ from interplay.models.patchconvnet import patchconvnet
 from interplay.models.resmlp import resmlp
 from interplay.models.vit import vit
 from interplay.recipe.architecture import Model, OwnModel, PatchConvNet, PooledConvNet, ResMLP, ViT
-from interplay.recipe.find import load_file
+from interplay.recipe.find import call, load_file
 
 __all__ = ["Backbone", "build", "parameter_count", "register_with_timm"]
 
@@ -67,7 +68,7 @@ def _own(model: OwnModel, classes: int, image_size: int) -> nn.Module:
     function = getattr(load_file(Path(path)), name, None)
     if not callable(function):
         raise InterplayError(f"{path} has no function {name!r}")
-    built = function(classes=classes, image_size=image_size)
+    built = call(model.source, partial(function, classes=classes, image_size=image_size))
     if not isinstance(built, nn.Module):
         raise InterplayError(f"{model.source} returned {type(built).__name__}, not a torch.nn.Module")
     return built

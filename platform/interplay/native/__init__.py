@@ -9,6 +9,7 @@ Pillow does the same work.
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -77,11 +78,32 @@ class Squares(Protocol):
     def flips(self) -> NDArray[np.bool_]: ...
 
 
-def fill(out: Bytes, images: Images, squares: Squares, interpolation: str, status: Bytes, part: range) -> None:
-    """Writes the squares of the images in `part` of a batch of B into `out` [B, R, R, 3], C-contiguous.
+@dataclass(frozen=True)
+class Placement:
+    """Where the square of each image of a batch lies in memory: [B] sides in pixels, and [B] bytes before it."""
 
-    Releases the interpreter's lock. Neighbours that are one image (views) are decoded together. What an image
-    gives does not depend on the part it is in.
+    sides: Integers
+    places: Integers
+
+    @staticmethod
+    def equal(count: int, side: int) -> Placement:
+        """`count` squares of one size, one behind the other: [count, side, side, 3]."""
+        return Placement(np.full(count, side, dtype=np.int64), np.arange(count, dtype=np.int64) * (3 * side * side))
+
+
+def fill(
+    out: Bytes,
+    images: Images,
+    squares: Squares,
+    interpolation: str,
+    status: Bytes,
+    part: range,
+    placement: Placement | None = None,
+) -> None:
+    """Writes the squares of the images in `part` of a batch of B into `out`, C-contiguous.
+
+    That is [B, R, R, 3], or any memory with a `placement`. Releases the interpreter's lock. Neighbours that are one
+    image (views) are decoded together. What an image gives does not depend on the part it is in.
 
     `status` [B] is set to 0, or to the position in `REASONS` if an image cannot be decoded. Damage that the decoded
     part of an image does not meet goes unnoticed.
@@ -90,6 +112,7 @@ def fill(out: Bytes, images: Images, squares: Squares, interpolation: str, statu
         ValueError: if an array has another number of bytes than stated.
         TypeError: if `out` is not C-contiguous or cannot be written to.
     """
+    placement = placement or Placement.equal(len(status), out.shape[1])
     _pixels.fill(
         images.base,
         _contiguous(images.starts),
@@ -102,8 +125,9 @@ def fill(out: Bytes, images: Images, squares: Squares, interpolation: str, statu
         np.ascontiguousarray(squares.flips, dtype=np.bool_),
         out,
         status,
+        _contiguous(placement.sides),
+        _contiguous(placement.places),
         FILTERS[interpolation],
-        out.shape[1],
         part.start,
         part.stop,
     )
@@ -116,8 +140,9 @@ def _contiguous(numbers: Integers) -> Integers:
 def retile(jpeg: bytes, tile: int = 32) -> bytes:
     """The same image with restart markers about every `tile` pixels, so that windows of it decode faster.
 
-    Coefficients are copied, so pixels stay as they are; Huffman tables are optimised; a progressive file becomes
-    sequential; only the markers that colours need are kept (no Exif).
+    Coefficients stay as they are, and so do pixels; only the markers that colours need are kept (no Exif). The coded
+    bits of a sequential file are copied (1 to 2 % more bytes); others, such as progressive ones, are coded anew with
+    Huffman tables of their own.
 
     Raises:
         ValueError: with the reason, if the data is damaged or no JPEG in RGB or YCbCr.

@@ -35,7 +35,7 @@ static axis axis_of(const batch *images, int64_t slot, int which) {
     return (axis){.length = (int)(window[2 + which] - window[which]),
                   .size = (int)images->resized[2 * slot + which],
                   .start = (int)images->corners[2 * slot + which],
-                  .count = images->resolution,
+                  .count = (int)images->sides[slot],
                   .flip = which == 0 && images->flips[slot],
                   .filter = images->filter};
 }
@@ -72,10 +72,9 @@ static int decode(tools *with, const batch *images, int64_t slot, box wanted, re
 static int square(tools *with, const batch *images, int64_t slot, const region *source) {
     const int64_t *window = images->boxes + 4 * slot;
     axis columns = axis_of(images, slot, 0), rows = axis_of(images, slot, 1);
-    size_t bytes = (size_t)images->resolution * images->resolution * 3;
     ptrdiff_t down = window[1] - source->top, right = window[0] - source->left;
     const uint8_t *corner = source->pixels + down * source->stride + right * 3;
-    int failed = resample(&with->resampling, corner, source->stride, &columns, &rows, images->out + slot * bytes);
+    int failed = resample(&with->resampling, corner, source->stride, &columns, &rows, images->out + images->places[slot]);
     return failed ? NO_MEMORY : DECODED;
 }
 

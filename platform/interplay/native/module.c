@@ -14,34 +14,46 @@ static int has_bytes(const Py_buffer *buffer, const char *name, Py_ssize_t expec
     return 0;
 }
 
-enum { BASE, STARTS, LENGTHS, MODES, SIZES, BOXES, RESIZED, CORNERS, FLIPS, OUT, STATUS, BUFFERS };
+enum { BASE, STARTS, LENGTHS, MODES, SIZES, BOXES, RESIZED, CORNERS, FLIPS, OUT, STATUS, SIDES, PLACES, BUFFERS };
 
 static const struct {
     const char *name;
     int item;
 } ROWS[BUFFERS] = {{"base", 0},    {"starts", 8},   {"lengths", 8}, {"modes", 1}, {"sizes", 16}, {"boxes", 32},
-                   {"resized", 16}, {"corners", 16}, {"flips", 1},   {"out", 0},   {"status", 1}};
+                   {"resized", 16}, {"corners", 16}, {"flips", 1},   {"out", 0},   {"status", 1},
+                   {"sides", 8},    {"places", 8}};
+
+enum { MAX_SQUARE = 1 << 15 };
+
+static int has_room(Py_ssize_t bytes, const int64_t *sides, const int64_t *places, Py_ssize_t first, Py_ssize_t last) {
+    for (Py_ssize_t i = first; i < last; i++) {
+        int64_t size = sides[i] < 1 || sides[i] >= MAX_SQUARE ? INT64_MAX : sides[i] * sides[i] * 3;
+        if (places[i] >= 0 && size <= bytes && places[i] <= bytes - size) continue;
+        PyErr_Format(PyExc_ValueError, "out has %zd bytes, which do not hold square %zd", bytes, i);
+        return 0;
+    }
+    return 1;
+}
 
 static PyObject *py_fill(PyObject *self, PyObject *args) {
     (void)self;
     Py_buffer b[BUFFERS];
-    int filter, resolution, fits;
+    int filter, fits;
     Py_ssize_t first, last;
-    if (!PyArg_ParseTuple(args, "y*y*y*y*y*y*y*y*y*w*w*iinn", &b[BASE], &b[STARTS], &b[LENGTHS], &b[MODES], &b[SIZES],
-                          &b[BOXES], &b[RESIZED], &b[CORNERS], &b[FLIPS], &b[OUT], &b[STATUS], &filter, &resolution,
-                          &first, &last))
+    if (!PyArg_ParseTuple(args, "y*y*y*y*y*y*y*y*y*w*w*y*y*inn", &b[BASE], &b[STARTS], &b[LENGTHS], &b[MODES], &b[SIZES],
+                          &b[BOXES], &b[RESIZED], &b[CORNERS], &b[FLIPS], &b[OUT], &b[STATUS], &b[SIDES],
+                          &b[PLACES], &filter, &first, &last))
         return NULL;
     Py_ssize_t count = b[STATUS].len;
-    fits = 0 <= first && first <= last && last <= count && 0 <= filter && filter < FILTERS && 0 < resolution &&
-           resolution < 1 << 15;
-    if (!fits) PyErr_SetString(PyExc_ValueError, "the range of images, the filter or the resolution is impossible");
+    fits = 0 <= first && first <= last && last <= count && 0 <= filter && filter < FILTERS;
+    if (!fits) PyErr_SetString(PyExc_ValueError, "the range of images or the filter is impossible");
     for (int i = STARTS; fits && i < BUFFERS; i++)
         if (i != OUT) fits = has_bytes(&b[i], ROWS[i].name, count * ROWS[i].item);
-    if (fits) fits = has_bytes(&b[OUT], "out", count * resolution * resolution * 3);
+    if (fits) fits = has_room(b[OUT].len, b[SIDES].buf, b[PLACES].buf, first, last);
     if (fits) {
         batch images = {b[BASE].buf,  (size_t)b[BASE].len, b[STARTS].buf, b[LENGTHS].buf, b[SIZES].buf,
-                        b[BOXES].buf, b[RESIZED].buf,      b[CORNERS].buf, b[MODES].buf,  b[FLIPS].buf,
-                        filter,       resolution,          b[OUT].buf};
+                        b[BOXES].buf, b[RESIZED].buf,      b[CORNERS].buf, b[SIDES].buf,  b[PLACES].buf,
+                        b[MODES].buf, b[FLIPS].buf,        filter,         b[OUT].buf};
         Py_BEGIN_ALLOW_THREADS;
         fill(&images, first, last, b[STATUS].buf);
         Py_END_ALLOW_THREADS;

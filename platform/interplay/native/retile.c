@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "jpeg.h"
+#include "recut.h"
 
 #include <jerror.h>
 
@@ -33,8 +34,7 @@ static boolean grow(j_compress_ptr info) {
 
 static void finish(j_compress_ptr info) { (void)info; }
 
-/* The number of MCUs between markers: of all that divide `across`, the one nearest to `tile` pixels by ratio. */
-static int interval_of(int across, int mcu_width, int tile) {
+int interval_of(int across, int mcu_width, int tile) {
     int best = across;
     double smallest = 0.0;
     for (int count = across; count >= 1; count--) {
@@ -77,8 +77,9 @@ static const char *transcode(transcoding *work, const uint8_t *data, size_t leng
 }
 
 uint8_t *retile(const uint8_t *data, size_t length, int tile, size_t *new_length, char *reason) {
+    uint8_t *bytes = recut(data, length, tile, new_length);
+    if (bytes) return bytes;
     transcoding *work = calloc(1, sizeof *work);
-    uint8_t *bytes = NULL;
     strcpy(reason, "there is not enough memory");
     if (!work) return NULL;
     work->from.err = work->to.err = escapes_init(&work->errors);

@@ -64,19 +64,29 @@ class ThreeAugment(Part):
 class RandAugment(Part):
     """timm's `rand-m{magnitude}-mstd{std}-inc1`: `layers` operations, each applied with `probability`.
 
-    Levels are normal about `magnitude`, cut to [0, 10]; a `std` above 100 makes them uniform from 0 to `magnitude`,
-    as timm's does. `increasing`: every operation grows stronger with its level (timm's inc1; false is inc0).
-    `choice`: "all" 15 operations equally, with repetition, or timm's t"weights", t"3a" and t"3aw"; weighted
-    operations come at most once per image. At least one bit is kept where timm's posterise would keep none.
+    Levels are normal about `magnitude`, cut to [0, `max_level`] (timm's mmax); a `std` above 100 makes them uniform
+    from 0 to `magnitude`, as timm's does. `increasing`: every operation grows stronger with its level (timm's inc1;
+    false is inc0). `choice`: "all" 15 operations equally, with repetition, or timm's t"weights", t"3a" and t"3aw";
+    weighted operations come at most once per image. At least one bit is kept where timm's posterise would keep none.
     """
 
     kind: Literal["rand_augment"] = "rand_augment"
-    magnitude: Real = Field(9.0, ge=0.0, le=10.0)
+    magnitude: Real = Field(9.0, ge=0.0)
     std: Real = Field(0.5, ge=0.0)
+    max_level: Real = Field(10.0, gt=0.0)
     layers: Positive = 2
     probability: Probability = 0.5
     increasing: bool = True
     choice: Literal["all", "weights", "3a", "3aw"] = "all"
+
+    @model_validator(mode="after")
+    def _within_the_levels(self) -> RandAugment:
+        if self.magnitude > self.max_level:
+            raise ValueError(
+                f"augment.policy.magnitude={self.magnitude:g} is above augment.policy.max_level={self.max_level:g}, "
+                "to which levels are cut; raise that too, or stay below"
+            )
+        return self
 
     @model_validator(mode="after")
     def _choice_decides(self) -> RandAugment:
@@ -114,13 +124,33 @@ class TrivialAugment(Part):
     interpolation: Literal["nearest", "bilinear"] = "nearest"
 
 
+class AugMix(Part):
+    """AugMix (arXiv:1912.02781) as timm's `augmix-m{magnitude}-w{width}`: `width` chains of operations, averaged.
+
+    Each chain is `depth` operations, 1 to 3 at random if it is null; weights of the chains and the share of their
+    mean in the image are drawn from Dirichlet and Beta distributions of `alpha`. Levels are uniform from 0 to
+    `magnitude` for a `std` above 100, otherwise normal about it. There is no consistency loss, as in timm without
+    augmentation splits.
+    """
+
+    kind: Literal["aug_mix"] = "aug_mix"
+    magnitude: Real = Field(3.0, ge=0.0, le=10.0)
+    std: Real = Field(101.0, ge=0.0)
+    width: Positive = 3
+    depth: Positive | None = None
+    alpha: Real = Field(1.0, gt=0.0)
+
+
 Policy = Annotated[
-    NoPolicy | ThreeAugment | RandAugment | AutoAugment | TrivialAugment, Field(discriminator="kind"), ByName
+    NoPolicy | ThreeAugment | RandAugment | AutoAugment | TrivialAugment | AugMix, Field(discriminator="kind"), ByName
 ]
 
 
 class Augment(Part):
     """How training images are changed. `repeats` > 1 is repeated augmentation (thesis S3.4.5).
+
+    `views` > 1 are crops of one image that stand together in a batch, for losses that compare them (thesis S2.3.1): a
+    batch has `data.batch_size` images and so many times as many crops.
 
     In this order: crop and flip, `policy`, jitter, normalisation, erasing, mixing.
 
@@ -157,6 +187,7 @@ class Augment(Part):
     mix_switch_prob: Probability = 0.5
     mix_mode: Literal["batch", "pair", "elem"] = "batch"
     repeats: Positive = 1
+    views: Positive = 1
 
     @property
     def mixes(self) -> bool:

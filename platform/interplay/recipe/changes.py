@@ -13,17 +13,21 @@ from pydantic import BaseModel, ValidationError
 
 from interplay.errors import InterplayError, closest
 from interplay.recipe.catalogue import architecture
+from interplay.recipe.reading import SetTwice, read_yaml
 from interplay.recipe.tree import Recipe, Seeds
 
 ALL_SEEDS = "seed"
+
+_NAMED_FREELY = {"evaluation.also": "dataset", "model.options": ""}
+"""Mappings whose keys a person chooses, and the field that a plain value there is short for."""
 
 
 def apply_changes(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
     """`recipe` with each dotted path set to its value.
 
-    `seed` sets all seeds; `model` may be the name of an architecture of the thesis, `cait_s24`. Setting
-    `model.scale` before `model.scale.init` is done whatever their order in `changes`. Values may be plain data
-    or parts: `{"optimiser": Lamb(lr=5e-3)}`.
+    `seed` sets all seeds of the last stage, `after.seed` those of the one before. `model` may be the name of an
+    architecture of the thesis, `cait_s24`. Setting `model.scale` before `model.scale.init` is done whatever their
+    order in `changes`. Values may be plain data or parts: `{"optimiser": Lamb(lr=5e-3)}`.
 
     Raises:
         InterplayError: for a path the recipe does not have, naming the closest valid ones, and for a value
@@ -35,9 +39,9 @@ def apply_changes(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
         if path == "model" and isinstance(value, str):
             value = architecture(value)
         value = value.model_dump(mode="json") if isinstance(value, BaseModel) else value
-        if path == ALL_SEEDS:
-            tree["seeds"] = dict.fromkeys(Seeds.model_fields, value)
-            continue
+        *stages, leaf = path.split(".")
+        if leaf == ALL_SEEDS and set(stages) <= {"after"}:
+            path, value = ".".join([*stages, "seeds"]), dict.fromkeys(Seeds.model_fields, value)
         _set(tree, path, value)
     return validate(tree)
 
@@ -66,7 +70,9 @@ def parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:
         if not equals or not path.strip():
             raise InterplayError(f"-s {assignment!r} is not of the form path=value, as in -s model.drop_path=0.1")
         try:
-            changes[path.strip()] = yaml.safe_load(text)
+            changes[path.strip()] = read_yaml(text)
+        except SetTwice as error:
+            raise InterplayError(f"-s {path.strip()}: {error}") from None
         except yaml.YAMLError:
             raise InterplayError(f"-s {path.strip()}: {text!r} is not a YAML value; quote it") from None
     return changes
@@ -96,7 +102,7 @@ def flatten(recipe: Recipe) -> dict[str, Any]:
 @functools.cache
 def valid_paths() -> tuple[str, ...]:
     """Every dotted path some recipe has, over all kinds."""
-    return tuple(sorted({ALL_SEEDS, *_paths(Recipe, "")}))
+    return tuple(sorted({ALL_SEEDS, f"after.{ALL_SEEDS}", *_paths(Recipe, "")}))
 
 
 def _set(tree: dict[str, Any], path: str, value: Any) -> None:
@@ -106,6 +112,8 @@ def _set(tree: dict[str, Any], path: str, value: Any) -> None:
         named = isinstance(node, dict) and isinstance(node.get(key), str)
         if named and f"{'.'.join(parents[: depth + 1])}.kind" in valid_paths():
             node[key] = {"kind": node[key]}  # a kind set by its name, with a field of it set too
+        elif named and (field := _NAMED_FREELY.get(_of_a_stage(parents[:depth]))):
+            node[key] = {field: node[key]}
         if not isinstance(node, dict) or key not in node:
             raise InterplayError(_no_such_path(path))
         node = node[key]
@@ -116,16 +124,23 @@ def _set(tree: dict[str, Any], path: str, value: Any) -> None:
         kind = node.get("kind", node.get("family"))
         if known and kind is not None and leaf not in ("kind", "family"):
             parent = ".".join(parents)
-            owners = ", ".join(sorted(_kinds_with(parent, leaf)))
-            if str(kind) not in owners.split(", "):
+            owners = sorted(_kinds_with(parent, leaf))
+            if str(kind) not in owners:
+                wanted = " or ".join(owners)
                 raise InterplayError(
-                    f"{path}: {parent} is {kind!r}, which has no {leaf!r}; choose {parent}={owners} as well"
+                    f"{path}: {parent} is {kind!r}, which has no {leaf!r}; choose {parent}={wanted} as well"
                 )
-        elif not known:
+        elif not known and not {_of_a_stage(parents), _of_a_stage(parents[:-1])} & _NAMED_FREELY.keys():
             raise InterplayError(_no_such_path(path))
     node[leaf] = value
 
 
+def _of_a_stage(parents: list[str]) -> str:
+    """The path within the recipe of whichever stage it is in."""
+    return ".".join(parents).replace("after.", "")
+
+
+@functools.cache
 def _no_such_path(path: str) -> str:
     near = closest(path, (p for p in valid_paths() if p != path))
     return f"recipes have no {path!r}{near or '; see interplay recipe show'}"

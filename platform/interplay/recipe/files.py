@@ -8,6 +8,7 @@ import yaml
 
 from interplay.errors import InterplayError
 from interplay.recipe.changes import validate
+from interplay.recipe.reading import SetTwice, read_yaml
 from interplay.recipe.tree import Recipe
 
 
@@ -20,10 +21,12 @@ def from_yaml(text: str, source: str = "recipe") -> Recipe:
     """The recipe written in `text`.
 
     Raises:
-        InterplayError: if `text` is not a YAML mapping or not a recipe.
+        InterplayError: if `text` is not a YAML mapping, sets a key twice, or is not a recipe.
     """
     try:
-        tree = yaml.safe_load(text)
+        tree = read_yaml(text)
+    except SetTwice as error:
+        raise InterplayError(f"{source}: {error}") from None
     except yaml.YAMLError as error:
         raise InterplayError(f"{source} is not YAML: {str(error).splitlines()[0]}") from None
     if not isinstance(tree, dict):
@@ -35,4 +38,8 @@ def read_recipe(path: Path) -> Recipe:
     """The recipe stored at `path`."""
     if not path.is_file():
         raise InterplayError(f"there is no recipe file {path}")
-    return from_yaml(path.read_text(encoding="utf-8"), source=str(path))
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise InterplayError(f"{path} is not YAML: it is no UTF-8 text; give a recipe.yaml") from None
+    return from_yaml(text, source=str(path))

@@ -12,6 +12,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from pydantic import ValidationError
+
 from interplay.errors import InterplayError, closest
 from interplay.recipe.files import read_recipe
 from interplay.recipe.tree import Recipe
@@ -26,14 +28,29 @@ def find_recipe(reference: str) -> Recipe:
     `cell/recipe.yaml` a resolved recipe.
 
     Raises:
-        InterplayError: if there is no such recipe, naming the closest ones.
+        InterplayError: if there is no such recipe, naming the closest ones, or its function raises.
     """
     if reference.endswith((".yaml", ".yml")):
         return read_recipe(Path(reference))
-    recipe = find_function(reference, package="recipes")()
+    recipe = call(reference, find_function(reference, package="recipes"))
     if not isinstance(recipe, Recipe):
         raise InterplayError(f"{reference} returned {type(recipe).__name__}, not a Recipe")
     return recipe
+
+
+def call(reference: str, function: Callable[..., Any], *arguments: Any) -> Any:
+    """What a person's function returns; a mistake in it is one sentence too."""
+    try:
+        return function(*arguments)
+    except InterplayError:
+        raise
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = "".join(f"{part}: " for part in (reference, ".".join(map(str, first["loc"]))) if part)
+        raise InterplayError(place + first["msg"].removeprefix("Value error, ")) from error
+    except Exception as error:
+        reason = (str(error).splitlines() or [""])[0]
+        raise InterplayError(f"{reference} raised {type(error).__name__}: {reason}") from error
 
 
 def find_function(reference: str, package: str) -> Callable[..., Any]:
@@ -102,7 +119,7 @@ def load_file(path: Path) -> ModuleType:
         spec.loader.exec_module(module)
     except InterplayError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise InterplayError(f"{path} could not be read: {type(error).__name__}: {error}") from error
     return module
 

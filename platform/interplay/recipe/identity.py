@@ -46,5 +46,13 @@ def _tree(part: Part) -> dict[str, Any]:
         if isinstance(value, Part) and isinstance(default, Part):
             as_default = _tree(value) == _tree(default)
         if name in ("kind", "family") or not as_default:
-            found[name] = _tree(value) if isinstance(value, Part) else plain[name]
+            found[name] = _plain(value, plain[name])
     return found
+
+
+def _plain(value: Any, plain: Any) -> Any:
+    if isinstance(value, Part):
+        return _tree(value)
+    if isinstance(value, tuple) and value and all(isinstance(v, tuple) and isinstance(v[-1], Part) for v in value):
+        return {name: _tree(part) for name, part in value}
+    return plain

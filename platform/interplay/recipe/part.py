@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
@@ -67,9 +68,30 @@ def of_this_content(tree: dict[str, Any], path: Path, *, field: str) -> dict[str
     Raises:
         ValueError: if the file has changed since the digest in `tree` was taken.
     """
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+    digest = short_digest(path)
     if tree.get("digest") not in (None, "", digest):
         raise ValueError(
             f"{field}: {path} has changed since this recipe was resolved; restore it, or start from the new one"
         )
     return {**tree, "digest": digest}
+
+
+def short_digest(path: Path) -> str:
+    """16 hexadecimal digits of the SHA-256 of a file's content."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+
+
+def manifest_digest(beton: Path, field: str) -> str:
+    """The digest of a `.beton` that its manifest states; the file itself may be large.
+
+    Raises:
+        ValueError: if there is no such file, or it has no manifest.
+    """
+    if beton.suffix != ".beton" or not beton.is_file():
+        raise ValueError(
+            f"{field}: there is no data set {beton}; write one with interplay data write SOURCE FILE.beton"
+        )
+    try:
+        return str(json.loads(beton.with_name(beton.name + ".json").read_text(encoding="utf-8"))["digest"])
+    except (OSError, ValueError, KeyError, TypeError):
+        raise ValueError(f"{field}: {beton} has no manifest beside it; write it with interplay data write") from None

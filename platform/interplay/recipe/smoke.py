@@ -15,6 +15,7 @@ from interplay.recipe.architecture import (
     TimmModel,
     ViT,
 )
+from interplay.recipe.embedding import LearntEmbedding, Likeness, MlpProjector, NoClusters, NoProjector
 from interplay.recipe.procedure import NoDistillation, Steps, Weights
 from interplay.recipe.tree import Recipe
 
@@ -47,9 +48,14 @@ def smoke(recipe: Recipe, teacher: str = "") -> Recipe:
         "data.batch_size": BATCH,
         "evaluation.resolution": None,
         "evaluation.every": EPOCHS,
+        "evaluation.also": {},
         "schedule.epochs": EPOCHS,
         "schedule.warmup_epochs": 1.0 if recipe.schedule.warmup_epochs else 0.0,
     }
+    if recipe.data.level is not None:
+        changes |= {"data.level": 0, "data.clusters": NoClusters()}  # which every data set has
+    if isinstance(recipe.embedding, LearntEmbedding):
+        changes["embedding"] = _narrow(recipe.embedding)
     if isinstance(recipe.schedule, Steps):
         changes["schedule.every"] = 1
     if not isinstance(recipe.distillation, NoDistillation):
@@ -60,6 +66,17 @@ def smoke(recipe: Recipe, teacher: str = "") -> Recipe:
     if recipe.after is None:
         return small
     return small.model_copy(update={"after": smoke(recipe.after, teacher)})
+
+
+def _narrow(embedding: LearntEmbedding) -> LearntEmbedding:
+    """The same parts and losses in few channels."""
+    projector, instance = embedding.projector, embedding.instance
+    if not isinstance(projector, NoProjector):
+        hidden = {"hidden": WIDTH} if isinstance(projector, MlpProjector) else {}
+        projector = projector.model_copy(update={"width": WIDTH, **hidden})
+    if isinstance(instance, Likeness):
+        instance = instance.model_copy(update={"hidden": WIDTH})
+    return embedding.model_copy(update={"projector": projector, "instance": instance})
 
 
 def _tiny(model: Model) -> Model:

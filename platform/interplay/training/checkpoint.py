@@ -16,7 +16,7 @@ from interplay.errors import InterplayError
 State = dict[str, Any]
 """`model` and `optimiser` state dicts, `epoch` (epochs finished) and its `metrics`, `recipe` (plain data), `classes`,
 `mean` and `std` of the training images; within an epoch also `step`, `loss_sum` and `loss_max`; `average` and
-`scaler` where the recipe has them.
+`scaler` where the recipe has them; `embedding` (projector, predictor, target, memory) where one is learnt.
 """
 
 LatestCheckpoint = Callable[[], State | None]

@@ -40,6 +40,19 @@ class Ranks:
             dist.all_reduce(values)
         return values
 
+    def gather(self, rows: Tensor) -> Tensor:
+        """The rows of all workers, which may have different numbers of them, in the order of workers."""
+        if self.world == 1:
+            return rows
+        counts = [torch.zeros((), dtype=torch.int64, device=rows.device) for _ in range(self.world)]
+        dist.all_gather(counts, torch.tensor(len(rows), device=rows.device))
+        sizes = [int(count) for count in counts]
+        padded = rows.new_zeros(max(sizes), *rows.shape[1:])
+        padded[: len(rows)] = rows
+        parts = [torch.empty_like(padded) for _ in sizes]
+        dist.all_gather(parts, padded)
+        return torch.cat([part[:size] for part, size in zip(parts, sizes, strict=True)])
+
     def max(self, values: Tensor) -> Tensor:
         """The largest of `values` over the workers, on every worker."""
         if self.world > 1:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from interplay.recipe.procedure import Optimiser
+from interplay.training import precision
 from interplay.training.loss import Objective
 from interplay.training.optimiser import clip_gradients
 from interplay.training.teacher import Teacher
@@ -26,7 +27,7 @@ class Step:
         recipe: of the optimiser.
         objective: what is minimised.
         teacher: whose answers are learnt, if there is one.
-        autocast: dtype to compute in; None is float32.
+        autocast: dtype to compute in; None is that of the weights.
         scaler: of the loss, for float16.
         micro_batch: images in memory at a time; None is all. The gradient is that of the whole batch, up to
             rounding (batch norms see the parts).
@@ -41,15 +42,18 @@ class Step:
     scaler: torch.amp.GradScaler
     micro_batch: int | None = None
 
-    def __call__(self, inputs_B3RR: Tensor, targets_BK: Tensor) -> tuple[Tensor, Tensor | None]:
-        """The loss, and the norm of the gradients if it was needed; both stay on the device."""
+    def __call__(self, inputs_B3RR: Tensor, targets_BK: Tensor, index_B: Tensor) -> tuple[Tensor, Tensor | None]:
+        """The loss, and the norm of the gradients if it was needed; both stay on the device.
+
+        `index_B` are the images' positions in their split, for losses that know each image.
+        """
         self.optimiser.zero_grad(set_to_none=True)
         batch, size = len(inputs_B3RR), self.micro_batch or len(inputs_B3RR)
         total: Tensor | None = None
         for start in range(0, batch, size):
             x, y = inputs_B3RR[start : start + size], targets_BK[start : start + size]
             with self._synchronised(start + size >= batch):
-                loss = self._loss(x, y)
+                loss = self._loss(x, y, index_B[start : start + size])
                 if len(x) < batch:
                     loss = loss * (len(x) / batch)
                 self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
@@ -61,13 +65,11 @@ class Step:
         self.scaler.update()
         return total, norm
 
-    def _loss(self, x_B3RR: Tensor, y_BK: Tensor) -> Tensor:
+    def _loss(self, x_B3RR: Tensor, y_BK: Tensor, index_B: Tensor) -> Tensor:
         taught = self.teacher(x_B3RR) if self.teacher is not None else None
-        with torch.autocast(
-            x_B3RR.device.type, dtype=self.autocast or torch.bfloat16, enabled=self.autocast is not None
-        ):
-            logits = self.model(x_B3RR)
-        return self.objective(logits.float(), y_BK, taught)
+        with precision.autocast(x_B3RR.device, self.autocast):
+            logits = precision.at_least_float32(self.model(x_B3RR))
+        return self.objective(logits, y_BK.to(logits.dtype), taught)
 
     def _synchronised(self, last: bool) -> AbstractContextManager[None]:
         """Ranks exchange gradients once, with the last part."""

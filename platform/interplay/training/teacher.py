@@ -62,6 +62,16 @@ def load_teacher(
     Raises:
         InterplayError: if its file is not given or no checkpoint, or its classes are others.
     """
+    model = teacher_model(distillation, loaders.classes, resolution)
+    return Teacher(model.to(device), distillation.teacher_resolution, dtype)
+
+
+def teacher_model(distillation: SoftDistillation | HardDistillation, classes: int, resolution: int) -> nn.Module:
+    """The trained network that `distillation` names, for `classes` classes and images of side `resolution`.
+
+    Raises:
+        InterplayError: as `load_teacher`.
+    """
     check_teacher(distillation)
     weights = distillation.teacher
     path = Path(weights.checkpoint)
@@ -70,10 +80,12 @@ def load_teacher(
         state = read_checkpoint(path)
         recipe = validate(state["recipe"])
         node, trained_at = recipe.model, recipe.data.resolution
-        if state["classes"] != loaders.classes:
-            raise InterplayError(f"the teacher {path} knows {state['classes']} classes, not {loaders.classes}")
+        if state["classes"] != classes:
+            raise InterplayError(
+                f"the teacher {path} knows {state['classes']} classes, not {classes}; give one of this data set"
+            )
     else:
         node, trained_at = weights.model, side or resolution
-    model = build(node, classes=loaders.classes, image_size=side or trained_at)
+    model = build(node, classes=classes, image_size=side or trained_at)
     put_weights(model, path, new_head=False)
-    return Teacher(model.to(device), side, dtype)
+    return model

@@ -1,0 +1,1 @@
+"""Learning finer than the labels (thesis chapter 2): losses, the memory of the kNN loss, and evaluation."""
