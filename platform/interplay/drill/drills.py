@@ -1,0 +1,280 @@
+"""The faults, and how a study is run under each of them."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from interplay.cluster.session import session
+from interplay.data import locate
+from interplay.drill import failing
+from interplay.drill.outcome import (
+    Numbers,
+    Outcome,
+    numbers,
+    table_of,
+    trained_again,
+    wrong_runs,
+    wrong_trials,
+)
+from interplay.drill.processes import kill_one
+from interplay.drill.tracker import Tracker
+from interplay.drill.victim import EPOCHS, Victim, ablation, search
+from interplay.errors import InterplayError
+from interplay.report.draw import Table
+from interplay.tracking.store import FINISHED
+
+FAULTS = {
+    "driver": "the driver is killed (SIGKILL) and the command run again",
+    "stop": "the driver is stopped (SIGTERM) and the command run again",
+    "trial": "the process that trains a cell is killed",
+    "worker": "a worker of a Ray Train job is killed",
+    "controller": "the controller of a Ray Train job is killed",
+    "mlflow-killed": "the MLflow server is killed and comes back",
+    "mlflow-hung": "the MLflow server hangs (SIGSTOP) and comes back",
+    "nan": "the loss of some cells becomes NaN in the middle of their training",
+    "memory": "some cells run out of memory in the middle of their training",
+}
+_LAST = 0.85
+"""Moments come before this part of the study's epochs, so that there is something left to break."""
+_JITTER_S = 0.5
+_AWAY_S = (1.0, 6.0)
+
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Moment:
+    """After so many epochs of the whole study, and so many seconds."""
+
+    epochs: int
+    seconds: float
+
+    def __str__(self) -> str:
+        return f"{self.epochs} epochs + {self.seconds:.2f} s"
+
+
+@dataclass
+class _Drill:
+    """What the faults of one drill have in common."""
+
+    folder: Path
+    dataset: Path
+    cells: int
+    moments: int
+    seed: int
+    environment: dict[str, str]
+    tell: Tell
+    reference: tuple[Numbers, Table] = field(default_factory=lambda: ({}, ([], [])))
+
+
+@dataclass
+class _Course:
+    """What happened to the study under one fault."""
+
+    snapshots: list[Mapping[str, int]] = field(default_factory=list)
+    missed: int = 0
+    restarts: int = 0
+
+
+def drill(
+    folder: Path,
+    faults: Sequence[str],
+    *,
+    cells: int = 6,
+    moments: int = 5,
+    seed: int = 0,
+    tell: Tell = lambda line: None,
+    verbose: bool = False,
+) -> Iterator[Outcome]:
+    """Runs a small study undisturbed, then once under each fault.
+
+    Args:
+        folder: a new one, on storage that every node of the cluster sees.
+        faults: of `FAULTS`.
+        cells: of each study.
+        moments: of each fault.
+        seed: of the moments.
+        tell: is told each moment.
+        verbose: let Ray talk.
+
+    Raises:
+        InterplayError: if a fault is unknown, the folder is in use, or a study hangs.
+    """
+    for fault in faults:
+        if fault not in FAULTS:
+            raise InterplayError(f"there is no fault {fault!r}; use {', '.join(FAULTS)}")
+    if cells < 2 or moments < 1:
+        raise InterplayError("a drill needs at least 2 cells and 1 moment; set --cells and --moments higher")
+    if folder.exists():
+        raise InterplayError(f"{folder} is there already; choose another --storage")
+    return _drill(folder, faults, cells, moments, seed, tell, verbose)
+
+
+def _drill(
+    folder: Path, faults: Sequence[str], cells: int, moments: int, seed: int, tell: Tell, verbose: bool
+) -> Iterator[Outcome]:
+    folder.mkdir(parents=True)
+    with _cluster(folder, verbose) as environment:
+        common = _Drill(folder, locate("digits", folder / "datasets"), cells, moments, seed, environment, tell)
+        began = time.monotonic()
+        with search(folder / "undisturbed", common.dataset, cells, environment) as undisturbed:
+            if undisturbed.finish(undisturbed.start()) != 0:
+                raise InterplayError(f"the study fails without any fault; what it said is in {undisturbed.log}")
+        tell(f"undisturbed: {cells} cells in {time.monotonic() - began:.0f} s")
+        common.reference = numbers(undisturbed), table_of(undisturbed)
+        for fault in faults:
+            began = time.monotonic()
+            yield _RUN[fault](common, fault, began)
+
+
+@contextmanager
+def _cluster(folder: Path, verbose: bool) -> Iterator[dict[str, str]]:
+    """A cluster that outlives the drivers, and the variables of their processes."""
+    import ray
+
+    with session(verbose):
+        variables = {
+            "RAY_ADDRESS": ray.get_runtime_context().gcs_address,
+            "MLFLOW_TRACKING_URI": f"sqlite:///{folder / 'mlflow.db'}",
+            "PYTHONUNBUFFERED": "1",
+        }
+        yield {**os.environ, **variables}
+
+
+# ------------------------------------------------------------------------------------ processes that are killed
+def _processes(drill: _Drill, fault: str, began: float) -> Outcome:
+    rng = random.Random(f"{fault} {drill.seed}")
+    executor = "train" if fault in ("worker", "controller") else "inline"
+    victim = search(drill.folder / fault, drill.dataset, drill.cells, drill.environment, executor)
+    drawn, course = _draw(drill, rng), _Course()
+    with victim:
+        process = victim.start()
+        for moment in drawn:
+            ended = _wait_until(moment, victim, process)
+            course.snapshots.append(victim.finished())
+            struck = "" if ended else _strike(fault, victim, process, rng, course)
+            drill.tell(f"{fault}: after {moment}: {struck or 'nothing to break'}")
+            course.missed += not struck
+            if fault in ("driver", "stop"):
+                process = victim.start()
+        code = victim.finish(process)
+    starts = f"the command was run {1 + course.restarts} times, the last exit code was {code}"
+    return _outcome(drill, victim, fault, drawn, course, code == 0, starts, began)
+
+
+def _strike(fault: str, victim: Victim, process: subprocess.Popen[bytes], rng: random.Random, course: _Course) -> str:
+    """What was broken."""
+    if fault not in ("driver", "stop"):
+        return kill_one(fault, process.pid, rng)
+    course.restarts += 1
+    process.send_signal(signal.SIGKILL if fault == "driver" else signal.SIGTERM)
+    code = victim.finish(process)
+    return f"driver {process.pid} ended with {code}, {victim.training()} cells in its hands"
+
+
+# --------------------------------------------------------------------------------------- MLflow goes away
+def _mlflow(drill: _Drill, fault: str, began: float) -> Outcome:
+    rng = random.Random(f"{fault} {drill.seed}")
+    drawn, course = _draw(drill, rng), _Course()
+    with ExitStack() as stack:
+        tracker = stack.enter_context(Tracker(drill.folder / f"{fault}-server", drill.environment))
+        environment = {**drill.environment, "MLFLOW_TRACKING_URI": tracker.uri}
+        victim = stack.enter_context(search(drill.folder / fault, drill.dataset, drill.cells, environment))
+        away, back = (tracker.hang, tracker.wake) if fault == "mlflow-hung" else (tracker.kill, tracker.start)
+        process, code = victim.start(), 0
+        for number, moment in enumerate(drawn, 1):
+            course.missed += _wait_until(moment, victim, process)
+            course.snapshots.append(victim.finished())
+            away()
+            if last := number == len(drawn):  # the study ends without MLflow
+                code = victim.finish(process)
+            seconds = rng.uniform(*_AWAY_S)
+            time.sleep(seconds)
+            drill.tell(f"{fault}: after {moment}: away for {seconds:.1f} s{' more than the study' if last else ''}")
+            back()
+        sync = victim.finish(victim.start("sync", victim.name))
+        seen = f"the study ended with exit code {code} without MLflow, interplay sync with {sync}"
+        return _outcome(drill, victim, fault, drawn, course, code == sync == 0, seen, began)
+
+
+# ------------------------------------------------------------------------------- cells that cannot be trained
+def _failing(drill: _Drill, fault: str, began: float) -> Outcome:
+    steps = failing.draw(random.Random(f"{fault} {drill.seed}"), drill.moments)
+    file = failing.write_rows(drill.folder / f"{fault}-rows", fault, steps)
+    alone = ablation(drill.folder / f"{fault}-sound", drill.dataset, f"{file}:sound", 1, drill.environment)
+    victim = ablation(drill.folder / fault, drill.dataset, f"{file}:rows", 1 + len(steps), drill.environment)
+    with alone, victim:
+        alone.finish(alone.start())
+        codes = [victim.finish(victim.start())]
+        drill.tell(f"{fault}: at steps {', '.join(map(str, steps))} of a cell each: {failing.seen(victim)}")
+        snapshot = victim.finished()
+        codes.append(victim.finish(victim.start()))  # what is finished stays, what has no result is tried again
+    expected, states, sound = failing.expected(victim, fault), failing.states(victim), numbers(alone)
+    shown = {cell: "FINISHED" if state == FINISHED else "FAILED" for cell, state in expected.items()}
+    return Outcome(
+        fault=fault,
+        moments=tuple(f"step {step}" for step in steps),
+        missed=0,
+        seen=f"{failing.seen(victim)}; exit codes {codes[0]} and {codes[1]}",
+        lost=sum(states[cell] != state for cell, state in expected.items()),
+        twice=len(trained_again(victim, [snapshot])),
+        runs=wrong_runs(victim, shown),
+        trials=wrong_trials(victim),
+        equal=bool(sound) and sound.items() <= numbers(victim).items(),
+        seconds=time.monotonic() - began,
+    )
+
+
+_RUN: dict[str, Callable[[_Drill, str, float], Outcome]] = {
+    **dict.fromkeys(("driver", "stop", "trial", "worker", "controller"), _processes),
+    **dict.fromkeys(("mlflow-killed", "mlflow-hung"), _mlflow),
+    **dict.fromkeys(("nan", "memory"), _failing),
+}
+
+
+def _draw(drill: _Drill, rng: random.Random) -> list[Moment]:
+    """One moment in each of as many equal parts of the study: no cell is struck more often than it may be."""
+    part = _LAST * drill.cells * EPOCHS / drill.moments
+    return [Moment(int((i + rng.random()) * part), rng.uniform(0, _JITTER_S)) for i in range(drill.moments)]
+
+
+def _wait_until(moment: Moment, victim: Victim, process: subprocess.Popen[bytes]) -> bool:
+    """Whether the study ended before the moment came."""
+    if not victim.reaches(moment.epochs, process):
+        return True
+    time.sleep(moment.seconds)
+    return process.poll() is not None
+
+
+def _outcome(
+    drill: _Drill,
+    victim: Victim,
+    fault: str,
+    drawn: Sequence[Moment],
+    course: _Course,
+    ended_well: bool,
+    seen: str,
+    began: float,
+) -> Outcome:
+    found, table = numbers(victim), table_of(victim)
+    expected = {cell: "FINISHED" for cell in drill.reference[0]}
+    return Outcome(
+        fault=fault,
+        moments=tuple(map(str, drawn)),
+        missed=course.missed,
+        seen=seen,
+        lost=len(drill.reference[0].keys() - found.keys()),
+        twice=len(trained_again(victim, course.snapshots)),
+        runs=wrong_runs(victim, expected),
+        trials=wrong_trials(victim),
+        equal=ended_well and (found, table) == drill.reference,
+        seconds=time.monotonic() - began,
+    )
