@@ -1,10 +1,10 @@
-# make demo | test | test-quick | lint | bench | bench-data | bench-training     Everything sets itself up first.
+# make demo | test | test-quick | lint | bench | bench-data | bench-training | gallery     Everything sets itself up first.
 VENV := .venv
 BIN := $(VENV)/bin
 export RAY_USAGE_STATS_ENABLED := 0
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: demo test test-quick lint bench bench-data bench-training setup clean
+.PHONY: demo test test-quick lint bench bench-data bench-training gallery setup clean
 
 setup: $(VENV)/.ready
 
@@ -37,6 +37,9 @@ bench-data: setup
 bench-training: setup
 	$(BIN)/python tests/bench/training.py
 	$(BIN)/python tests/bench/training.py --mix
+
+gallery: setup
+	$(BIN)/python examples/gallery.py
 
 clean:
 	rm -rf $(VENV) runs

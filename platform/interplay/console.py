@@ -11,8 +11,12 @@ from rich.progress import Progress as Bar
 
 from interplay.report.study import study_table
 from interplay.studies import Progress, StudyOutcome
+from interplay.study.budget import use_text
+from interplay.study.definition import study_directory
+from interplay.study.dispatch import CUT
+from interplay.study.ledger import use_of_study
 from interplay.tracking.journal import epochs, read
-from interplay.tracking.store import Cell, CellResult, CellStore
+from interplay.tracking.store import STOPPED, Cell, CellResult, CellStore
 
 REFRESH_S = 0.5
 
@@ -24,7 +28,9 @@ class ConsoleProgress(Progress):
         self._store = CellStore(root)
         self._console = Console(stderr=True, highlight=False)
         self._names: dict[str, str] = {}
-        self._epochs: dict[str, int] = {}
+        self._epochs: dict[str, int] = {}  # of the cells that are being trained
+        self._lengths: dict[str, int] = {}
+        self._behind = 0  # epochs of the cells that have ended
         self._total = self._done = 0
         self._bar = Bar(
             TextColumn("{task.description}"),
@@ -53,14 +59,20 @@ class ConsoleProgress(Progress):
         kept = f", {finished} finished before and kept" if finished else ""
         self._console.print(f"{total} {'cell' if total == 1 else 'cells'}{kept}")
 
+    def remark(self, sentence: str) -> None:
+        self._console.print(sentence, markup=False)
+
     def started(self, cell: Cell, name: str) -> None:
-        self._names[cell.fingerprint] = name
-        if not self._epochs:
+        if not self._names:
             self._bar.update(self._task, total=(self._total - self._done) * cell.recipe.schedule.epochs)
+        self._names[cell.fingerprint] = name
+        self._lengths[cell.fingerprint] = cell.recipe.schedule.epochs
         self._epochs[cell.fingerprint] = 0
 
     def ended(self, fingerprint: str, result: CellResult | None, message: str) -> None:
         self._done += 1
+        self._epochs.pop(fingerprint, None)  # its journal is not read again
+        self._behind += self._lengths.pop(fingerprint, 0)
         name = self._names.get(fingerprint, fingerprint)
         self._console.print(f"[{self._done}/{self._total}] {name}: {_outcome(result, message)}", markup=False)
 
@@ -69,12 +81,15 @@ class ConsoleProgress(Progress):
             if not self._bar.disable:
                 for fingerprint in list(self._epochs):
                     done = epochs(read(self._store.journal(fingerprint))[0])
-                    self._epochs[fingerprint] = max(done, default=0)
-                self._bar.update(self._task, completed=sum(self._epochs.values()))
+                    if fingerprint in self._epochs:
+                        self._epochs[fingerprint] = max(done, default=0)
+                self._bar.update(self._task, completed=self._behind + sum(self._epochs.values()))
 
 
 def _outcome(result: CellResult | None, message: str) -> str:
     if result is None:
+        if message == CUT or message.startswith(STOPPED):
+            return message
         return f"failed ({message})" if message else "failed"
     parts = [
         f"{name} {value:.2f}" for name in ("val/top1", "test/top1") if (value := result.metric(name)) is not None
@@ -91,6 +106,8 @@ def print_study(root: Path, outcome: StudyOutcome) -> None:
         ids = " ".join(outcome.runs[cell][:8] for cell in cells if cell in outcome.runs)
         if ids:
             print(f"MLflow runs of {label}: {ids}")
+    if (use := use_of_study(study_directory(root, outcome.study))) is not None:
+        print(use_text(use))
     if outcome.parent_run:
         print(f"MLflow run of the study: {outcome.parent_run}")
     if not outcome.mlflow_sent:

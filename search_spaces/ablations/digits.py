@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from interplay.study.ablation import Ablation, leave_one_out
+from interplay.study.designs import one_factor
 
 
 def leave_one_out_demo() -> Ablation:
@@ -17,3 +18,8 @@ def leave_one_out_demo() -> Ablation:
             "repeated augmentation": {"augment.repeats": 1},
         },
     )
+
+
+def heads() -> Ablation:
+    """How many heads at fixed width? The baseline has 4 of 12 channels (the layout of thesis T3.21)."""
+    return one_factor("How many heads at fixed width?", "model.heads", [1, 2, 3, 6, 12])

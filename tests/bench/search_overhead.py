@@ -1,9 +1,10 @@
 """What a study costs over its bare trainings, and how long a trial takes to its first optimiser step.
 
-    python tests/bench/search_overhead.py [--trials 16] [--train-trials 3]
+    python tests/bench/search_overhead.py [--trials 16] [--train-trials 3] [--epochs 18]
 
 Each executor trains the same cells; then the same trainings run as plain loops in one process. All in turn in
-one run, because machines differ and drift: read the ratios.
+one run, because machines differ and drift: read the ratios. What a study costs over its bare trainings is the ratio
+of one cell at a time; --epochs 54 makes cells of about 30 s.
 """
 
 from __future__ import annotations
@@ -23,8 +24,10 @@ from interplay.cluster.session import session
 from interplay.data import locate
 from interplay.data.loader import beton_loaders
 from interplay.recipe import find_function, find_recipe
+from interplay.study.dispatch import Dispatch
 from interplay.study.execution import Execution
-from interplay.study.proposals import ListedCells, changes_of, random_draws
+from interplay.study.proposals import ListedCells
+from interplay.study.spaces import changes_of, random_draws
 from interplay.study.tuning import run_cells
 from interplay.tracking.store import Cell, CellStore
 from interplay.training import fit
@@ -35,13 +38,11 @@ def study(cells: list[Cell], root: Path, execution: Execution) -> tuple[float, l
     store = CellStore(root)
     begun: dict[str, float] = {}
     started = time.perf_counter()
-    run_cells(
-        ListedCells(cells),
-        store,
-        execution,
-        root / "tune",
-        on_start=lambda cell: begun.update({cell.fingerprint: time.time()}),
+    dispatch = Dispatch(
+        ListedCells(cells), store, on_start=lambda cell: begun.update({cell.fingerprint: time.time()})
     )
+    with dispatch:
+        run_cells(dispatch, execution, root / "tune")
     wall = time.perf_counter() - started
     results = {cell.fingerprint: store.result(cell.fingerprint) for cell in cells}
     assert all(results.values()), "a cell failed"
@@ -61,10 +62,12 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--trials", type=int, default=16)
     parser.add_argument("--train-trials", type=int, default=3)
+    parser.add_argument("--epochs", type=int, help="of each cell; the recipe's if not given")
     options = parser.parse_args()
     repository = Path(__file__).parents[2]
     os.environ["PYTHONPATH"] = f"{repository / 'platform'}{os.pathsep}{repository}"
     base, space = find_recipe("digits.deit_small_patch4"), find_function("digits.demo", "search_spaces")
+    base = base.with_({"schedule.epochs": options.epochs}) if options.epochs else base
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         dataset = locate("digits", root / "datasets")
@@ -73,11 +76,12 @@ def main() -> None:
         with session():
             study(cells[:2], root / "warm", Execution("inline"))  # file caches, as on a cluster in use
             inline_wall, inline_first, inline_top1 = study(cells, root / "inline", Execution("inline"))
+            one_wall, _, one_top1 = study(few, root / "one", Execution("inline", concurrency=1))
             train_wall, train_first, train_top1 = study(few, root / "train", Execution("train", concurrency=1))
         bare_wall, bare_top1 = plain_loops(cells)
         few_wall, _ = plain_loops(few)
     assert inline_top1 == bare_top1, "the executors do not train the same thing"
-    assert {f: bare_top1[f] for f in train_top1} == train_top1
+    assert {f: bare_top1[f] for f in train_top1} == train_top1 == one_top1
 
     warm = sorted(inline_first)[: len(inline_first) - 2]  # all but the first trial of each of the two actors
     print(f"\n{options.trials} cells of {base.name}; {os.cpu_count()} CPUs, {platform.processor() or 'CPU'}")
@@ -85,6 +89,8 @@ def main() -> None:
     print(f"{'':44}{'wall s':>8}{'ratio to plain loops':>22}")
     print(f"{'plain loops, one process':44}{bare_wall:8.1f}{1.0:22.2f}")
     print(f"{'inline, two at a time':44}{inline_wall:8.1f}{inline_wall / bare_wall:22.2f}")
+    label = f"inline, one at a time ({len(few)} cells)"
+    print(f"{label:44}{one_wall:8.1f}{one_wall / few_wall:22.2f}")
     label = f"train, one at a time ({len(few)} cells)"
     print(f"{label:44}{train_wall:8.1f}{train_wall / few_wall:22.2f}")
     print("\nseconds from the start of a trial to its first optimiser step: median (min to max)")

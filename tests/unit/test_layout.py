@@ -18,14 +18,29 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 ONLY_IMPORTERS = {
     "ffcv": ["data/ffcv_engine.py"],
     "mlflow": ["tracking/mlflow.py"],
-    "optuna": ["study/proposals.py"],
-    "ray.tune": ["study/tuning.py"],
+    "optuna": [
+        f"study/{name}.py"
+        for name in ("importance", "points", "proposals", "records", "samplers", "sampling", "spaces")
+    ],
+    "ray.tune": ["cluster/ray_train.py", "cluster/trainables.py", "study/schedulers.py", "study/tuning.py"],
     "ray.train": ["cluster/ray_train.py"],
 }
 
 # A room may import itself and what stands before it; `interplay.errors` and `counter_rng` are the ground.
-ORDER = ["recipe", "models", "data", "augment", "training", "tracking", "cluster", "study", "report"]
-CORE = ["recipe", "models", "augment", "training"]
+ORDER = [
+    "recipe",
+    "models",
+    "data",
+    "augment",
+    "retrieval",
+    "training",
+    "explain",
+    "tracking",
+    "cluster",
+    "study",
+    "report",
+]
+CORE = ["recipe", "models", "augment", "retrieval", "training"]
 
 
 def imports(file: Path) -> set[str]:

@@ -211,6 +211,39 @@ def test_tiles_are_about_as_wide_as_wanted_and_cost_little() -> None:
         assert tiled.count(b"\xff\xd0") >= (375 // 16) * (333 // 48) // 8  # every eighth marker
 
 
+def test_tiles_of_tiles_are_cut_again(pictures: list[Image.Image]) -> None:
+    """A file with markers is coded anew: both ways give the same coefficients, so the same pixels."""
+    for picture in pictures:
+        file = encoded(picture, quality=95)
+        once = native.retile(file, 32)
+        twice = native.retile(once, 64)
+        assert once != twice
+        whole = np.asarray(Image.open(io.BytesIO(file)))
+        for tiled in (once, twice):
+            np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(tiled))), whole)
+
+
+def test_no_damage_crashes_the_cutting(photo: bytes) -> None:
+    """A damaged file is refused, or what comes out has the pixels that the damage left."""
+    refused = 0
+    for seed in range(600):
+        rng = np.random.default_rng(seed)
+        file = np.frombuffer(photo, dtype=np.uint8).copy()
+        where = rng.integers(2, 700 if seed % 3 == 0 else len(file), rng.integers(1, 4))
+        file[where] = rng.integers(0, 256, len(where))
+        try:
+            tiled = native.retile(file.tobytes(), 32)
+        except ValueError:
+            refused += 1
+            continue
+        try:
+            left = np.asarray(Image.open(io.BytesIO(file.tobytes())))
+        except OSError:
+            continue
+        np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(tiled))), left)
+    assert 100 < refused < 600
+
+
 def test_tiles_leave_exif_and_comments_behind(pictures: list[Image.Image]) -> None:
     exif = Image.Exif()
     exif[0x010E] = "a description"

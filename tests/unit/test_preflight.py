@@ -11,7 +11,8 @@ from interplay.checks import check_ablation, check_space
 from interplay.errors import InterplayError
 from interplay.recipe import RandAugment, Recipe, ThreeAugment, TimmModel, find_recipe
 from interplay.study.ablation import Ablation, Row
-from interplay.study.preflight import dead_dimensions, effects
+from interplay.study.effects import effects
+from interplay.study.preflight import dead_dimensions
 from search_spaces import digits
 from search_spaces.ablations.digits import leave_one_out_demo
 

@@ -13,17 +13,8 @@ from optuna.trial import TrialState
 from interplay.data.manifest import Manifest, write_manifest
 from interplay.errors import InterplayError
 from interplay.recipe import Recipe
-from interplay.study.proposals import (
-    CELL,
-    CHANGES,
-    MESSAGE,
-    ListedCells,
-    OptunaProposals,
-    Space,
-    changes_of,
-    open_study,
-    random_draws,
-)
+from interplay.study.proposals import CELL, CHANGES, MESSAGE, ListedCells, OptunaProposals, Search, open_study
+from interplay.study.spaces import Space, changes_of, random_draws
 from interplay.tracking.store import DIVERGED, FINISHED, Cell, CellResult, CellStore, write_result
 
 METRIC = "val/top1"
@@ -69,7 +60,7 @@ def store(tmp_path: Path) -> CellStore:
 def make(tmp_path: Path, dataset: Path, store: CellStore, tiny: Recipe) -> Make:
     def made(name: str = "study", space: Space = space, target: int = 6, **options: Any) -> OptunaProposals:
         directory = tmp_path / "studies" / name
-        return OptunaProposals(directory, space, tiny, dataset, store, target=target, metric=METRIC, **options)
+        return OptunaProposals(directory, space, tiny, dataset, store, Search(target=target, **options))
 
     return made
 
@@ -147,8 +138,8 @@ def test_a_sequential_search_is_reproducible(
 
         def new() -> OptunaProposals:
             directory = tmp_path / name / "studies" / "same"
-            options: dict[str, Any] = {"target": target, "metric": METRIC, "sampler": sampler, "seed": seed}
-            return OptunaProposals(directory, proposes, tiny, dataset, store, **options)
+            search = Search(target=target, sampler=sampler, seed=seed)
+            return OptunaProposals(directory, proposes, tiny, dataset, store, search)
 
         proposals = new()
         while (cell := proposals.next()) is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,8 @@ import pytest
 from interplay.errors import InterplayError
 from interplay.recipe import Recipe
 from interplay.report import draw
-from interplay.report.rows import AblationRow, Measured, ablation_rows, search_rows
+from interplay.report.notes import ablation_notes
+from interplay.report.rows import AblationRow, Measured, SearchRecord, ablation_rows, published_agreement, search_rows
 from interplay.report.study import best_cell, study_table
 from interplay.study.ablation import BASELINE, Ablation, Row, leave_one_out
 from interplay.study.definition import (
@@ -24,6 +26,8 @@ from interplay.study.definition import (
     study_directory,
     write_definition,
 )
+from interplay.study.power import smallest_effect
+from interplay.study.stats import LEVEL, RankAgreement
 from interplay.tracking.store import DIVERGED, FINISHED, CellResult, write_result
 
 TEST = "test/top1"
@@ -61,6 +65,7 @@ def rows_of(**rows: list[object]) -> dict[str, AblationRow]:
         ([99.0, 98.4, 99.3, 98.8, 99.2], RUN, "better"),
         ([95.0, 94.6, 95.1, 94.8, 95.2], RUN, "worse"),
         ([97.3, 96.1, 97.5, 96.4, 97.0], RUN, "inside noise"),
+        ([97.01, 96.49, 97.22, 96.81, 97.09], RUN, "same within 0.2"),
         (RUN, RUN, "inside noise"),
         ([99.0], [97.0], "one seed"),
         ([99.0, None, None], [97.0, 96.0, 95.0], "one seed"),
@@ -98,20 +103,136 @@ def test_differences_are_paired_and_corrected_for_all_rows() -> None:
     assert alone.difference.mean == pytest.approx(0.5)
 
 
+def test_rows_that_cannot_be_tested_count_as_rows() -> None:
+    """Else a row's p would rise when the others have their seeds, and a claim could be taken back."""
+    shifted = [v + 0.3 + 0.1 * i for i, v in enumerate(RUN)]
+    rows = rows_of(baseline=RUN, one=shifted, two=[None] * 5, three=[DIVERGED] * 5)
+    assert rows["one"].difference is not None
+    assert rows["one"].p == pytest.approx(3 * rows["one"].difference.p)
+
+
+def test_what_could_have_been_shown() -> None:
+    rows = rows_of(baseline=RUN, one=RUN[::-1], two=[v + 0.4 for v in RUN])
+    difference = rows["one"].difference
+    assert difference is not None
+    assert rows["one"].smallest_effect == smallest_effect(5, difference.std, LEVEL / 2)
+    assert rows["one"].bootstrap is not None
+    assert rows["two"].smallest_effect is None  # no spread
+    _, table = draw.ablation_table(list(rows.values()))
+    assert [line[5] for line in table] == [draw.DASH, f"{rows['one'].smallest_effect:.2f}", draw.DASH]
+
+
+def test_planned_looks_decide_by_complete_looks() -> None:
+    definition, results = study({BASELINE: [*RUN, 97.0], "other": [*RUN[::-1], None], "far": [90.0, 90.1, 89.9]})
+    (_, other, far) = ablation_rows(replace(definition, looks=[3, 5, 8]), results)
+    assert (other.looks, far.looks) == ((3, 5), (3,))
+    assert (other.decided, far.decided) == (False, True)
+    assert other.difference is not None
+    assert other.difference.pairs == 5
+    assert other.smallest_effect == smallest_effect(5, other.difference.std, LEVEL / 2 * 5 / 16)
+
+
+def test_a_wider_margin_calls_more_the_same() -> None:
+    definition, results = study(
+        {BASELINE: RUN, "other": [v + d for v, d in zip(RUN, [0.2, 0.3, 0.25, 0.3, 0.2], strict=True)]}
+    )
+    (_, other) = ablation_rows(definition, results)
+    assert other.same_p is not None
+    assert other.same_p > LEVEL
+    (_, wide) = ablation_rows(replace(definition, margin=2.0), results)
+    assert wide.same_p is not None
+    assert wide.same_p < LEVEL
+    assert wide.verdict == other.verdict == "better"  # a difference that is real comes first
+
+
+def test_more_seeds_of_the_baseline_leave_its_copy_a_copy() -> None:
+    definition, results = study({BASELINE: RUN, "again": [0.0] * 3})
+    definition.rows[1].cells.update({seed: definition.rows[0].cells[seed] for seed in range(3)})
+    assert ablation_rows(definition, results)[1].verdict == "same as baseline"
+
+
+PRINTED = {BASELINE: 81.8, "a": 81.2, "b": 79.6, "c": 74.5}
+
+
+def printed(values: dict[str, list[object]], **changes: object) -> tuple[list[AblationRow], StudyDefinition]:
+    made, results = study(values)
+    std = {"a": {"top1": 0.1}}
+    rows = [
+        replace(row, published={"top1": PRINTED[row.label]}, published_std=std.get(row.label, {}))
+        for row in made.rows
+    ]
+    definition = replace(made, rows=rows, **changes)  # type: ignore[arg-type]
+    return ablation_rows(definition, results), definition
+
+
+def test_published_numbers_stand_next_to_ours() -> None:
+    ours = {BASELINE: RUN, "a": [v - 0.1 for v in RUN[::-1]], "b": [96.0] * 5, "c": [96.2] * 5}
+    rows, definition = printed(ours)
+    assert [row.published_differences for row in rows] == [
+        {},
+        *({"top1": pytest.approx(d)} for d in (-0.6, -2.2, -7.3)),
+    ]
+    _, table = draw.ablation_table(rows)
+    assert [line[6] for line in table] == ["81.8", "81.2 ± 0.1 (-0.6)", "79.6 (-2.2)", "74.5 (-7.3)"]
+    agreement = published_agreement(rows)
+    # of six pairs of rows one is in another order
+    assert agreement == {"top1": RankAgreement(pytest.approx(4 / 6), pytest.approx(8 / 24), 4)}  # type: ignore[arg-type]
+    assert (
+        ablation_notes(rows, definition, agreement)[-1]
+        == "Order of the rows against published top1: Kendall's tau +0.67 (p 0.333, 4 rows)."
+    )
+    assert published_agreement(rows[:2]) == {}
+
+
+def test_rows_that_failed_in_print_and_rows_that_are_not_run() -> None:
+    made, results = study({BASELINE: RUN, "a": [DIVERGED] * 5, "b": RUN[::-1], "c": []})
+    how = {"a": {"expects_failure": "diverged"}, "b": {"expects_failure": "diverged"}, "c": {"not_run": "no V2"}}
+    definition = replace(made, rows=[replace(row, **how.get(row.label, {})) for row in made.rows])  # type: ignore[arg-type]
+    rows = ablation_rows(definition, results)
+    assert [row.verdict for row in rows] == [BASELINE, "failed, as published", "inside noise", "not run"]
+    notes = ablation_notes(rows, definition, {})
+    assert "c was not run: no V2." in notes
+    assert "b failed where it was published (diverged); it trains here." in notes
+    assert not [note for note in notes if note.startswith("a ")]
+
+
+def test_notes_say_what_the_p_values_are_corrected_for() -> None:
+    ours = {BASELINE: RUN, "a": RUN[::-1], "b": [90.0, 90.1, 89.9]}
+    rows, definition = printed(ours, looks=[3, 5, 8])
+    first, left, *rest = ablation_notes(rows, definition, {})
+    assert first.startswith("p: paired t test, corrected for 2 rows (Holm) and for looks at 3, 5, 8 seeds")
+    assert left == "Undecided rows with looks left: 1. Run the study again to go on with them."
+    assert rest == ["Seeds differ between rows: a difference is over those that the row shares with the baseline."]
+    extended = ablation_notes(*printed(ours, looked=[3, 5]), {})
+    assert "Run with 3, then 5 seeds: p is not corrected for looking in between; --seeds auto is." in extended
+    assert ablation_notes(*printed({BASELINE: [None], "a": [None]}), {}) == []
+
+
+def test_a_table_fits_120_columns() -> None:
+    label = "no repeated augmentation"
+    made, results = study({BASELINE: RUN, label: [v - 11.11 + 0.1 * i for i, v in enumerate(RUN)]})
+    rows = ablation_rows(
+        replace(made, rows=[replace(row, published={"top1_val": 81.8 - len(row.label)}) for row in made.rows]),
+        results,
+    )
+    text = draw.to_text(draw.ablation_table(rows))
+    assert max(map(len, text.splitlines())) <= 120
+
+
 def test_missing_seeds_are_named() -> None:
     row = rows_of(baseline=RUN, other=[98.0, DIVERGED, None, NAN, 97.0])["other"]
     assert row.missing == {1: "diverged", 2: "waiting", 3: "not measured"}
     assert row.test.seeds == (0, 4)
     _, ((_, *_), line) = draw.ablation_table(list(rows_of(baseline=RUN, other=[98.0, DIVERGED, None]).values()))
-    assert line[5] == "failed (seeds 1 diverged, 2 waiting)"
+    assert line[4] == "failed (seeds 1 diverged, 2 waiting)"
 
 
 def test_no_number_without_evidence() -> None:
     rows = list(rows_of(baseline=[None], other=[None]).values())
     headers, table = draw.ablation_table(rows)
     assert headers[-1] == "published IN1k"
-    assert table[0][1:] == [draw.DASH] * 4 + ["baseline (seeds 0 waiting)", draw.DASH]
-    assert table[1][1:] == [draw.DASH] * 4 + ["waiting (seeds 0 waiting)", "81.8"]
+    assert table[0][1:] == [draw.DASH] * 3 + ["baseline (seeds 0 waiting)", draw.DASH, draw.DASH]
+    assert table[1][1:] == [draw.DASH] * 3 + ["waiting (seeds 0 waiting)", draw.DASH, "81.8"]
 
 
 @pytest.mark.parametrize(
@@ -136,7 +257,8 @@ def test_search_rows_best_first_unfinished_last() -> None:
     }
     states = ["COMPLETE", "COMPLETE", "FAIL", "COMPLETE", "RUNNING", "COMPLETE"]
     records = [
-        (i, name, {"model.heads": i}, state) for i, (name, state) in enumerate(zip("abcdef", states, strict=True))
+        SearchRecord(i, name, {"model.heads": i}, state)
+        for i, (name, state) in enumerate(zip("abcdef", states, strict=True))
     ]
     rows = search_rows(records, results)
     assert [row.fingerprint for row in rows] == ["b", "f", "a", "d", "c", "e"]
@@ -228,6 +350,25 @@ def test_a_study_is_not_overwritten_by_another(tmp_path: Path, change: dict[str,
     other = StudyDefinition(**{**head, "kind": ABLATION, "recipe": recipe, **change})  # type: ignore[arg-type]
     with pytest.raises(InterplayError, match=message):
         write_definition(tmp_path, other)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ({}, {"looks": [3, 5]}, "was run with given seeds; for --seeds auto choose another --name"),
+        ({"looks": [3, 5]}, {}, "looks at 3, 5 seeds; run it with --seeds auto, or choose another --name"),
+        ({"looks": [3, 5]}, {"looks": [3, 5, 8]}, "looks at 3, 5 seeds; leave out --max-seeds"),
+        ({"looks": [3]}, {"looks": [3], "margin": 1.0}, "has the margin 0.2; leave out --margin"),
+    ],
+)
+def test_a_plan_is_not_changed_after_looking(
+    tmp_path: Path, old: dict[str, object], new: dict[str, object], message: str
+) -> None:
+    definition = StudyDefinition("s", ABLATION, "?", Recipe().model_dump(mode="json"), "d", "val/top1")
+    write_definition(tmp_path, replace(definition, **old))  # type: ignore[arg-type]
+    write_definition(tmp_path, replace(definition, **old))  # type: ignore[arg-type]
+    with pytest.raises(InterplayError, match=message):
+        write_definition(tmp_path, replace(definition, **new))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "a/b", "a\\b", "a:b", "it's", 'a"b', "two\nlines", "\0", "a" * 101])

@@ -12,10 +12,14 @@ import click
 from interplay import __version__
 from interplay.cli.checking import check
 from interplay.cli.data import data
+from interplay.cli.drill import drill
+from interplay.cli.explain import explain
 from interplay.cli.models import evaluate, measure
 from interplay.cli.recipe import recipe_commands
-from interplay.cli.remote import submit
-from interplay.cli.study import ablate, report, search, sync, train
+from interplay.cli.remote import logs, pull, push, status, stop, submit
+from interplay.cli.report import report
+from interplay.cli.retrieve import cluster, retrieve
+from interplay.cli.study import ablate, search, sync, train
 from interplay.errors import InterplayError
 
 
@@ -52,6 +56,9 @@ def main(ctx: click.Context, verbose: bool, storage: Path | None) -> None:
     from interplay.tracking.store import default_root
 
     root = storage.expanduser().resolve() if storage else default_root()
+    there = next(path for path in (root, *root.parents) if path.exists())
+    if not there.is_dir():
+        raise InterplayError(f"--storage {root}: {there} is no folder; name another place")
     ctx.obj = {"root": root, "verbose": verbose}
     logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, format="%(message)s")
     if not verbose:
@@ -66,11 +73,20 @@ for command in (
     check,
     train,
     evaluate,
+    explain,
     measure,
+    retrieve,
+    cluster,
     search,
     ablate,
     report,
     sync,
+    drill,
     submit,
+    status,
+    logs,
+    stop,
+    push,
+    pull,
 ):
     main.add_command(command)

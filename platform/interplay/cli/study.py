@@ -1,12 +1,26 @@
-"""Commands that train and report studies."""
+"""Commands that train studies, and send MLflow what it misses."""
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import click
 
-from interplay.cli.options import execution_options, find_ablation, find_space, recipe_of, recipe_options, run_study
+from interplay.cli.ablation import OPTIONS, ablation_options, list_ablations, planned
+from interplay.cli.checking import tell_ablation, tell_search
+from interplay.cli.options import (
+    SEARCH_OPTIONS,
+    dry_run_options,
+    execution_options,
+    find_space,
+    recipe_of,
+    recipe_options,
+    run_study,
+    search_options,
+    seeds_of,
+    start_of,
+)
 from interplay.errors import InterplayError
 
 
@@ -29,10 +43,9 @@ def train(
 @recipe_options
 @click.argument("space", metavar="SPACE")
 @click.option("--name", required=True, help="Name of the study; the same name continues or extends it.")
-@click.option("--trials", default=16, show_default=True, help="Cells the study shall have.")
-@click.option("--sampler", default="tpe", show_default=True, help="tpe or random.")
-@click.option("--seed", default=0, show_default=True, help="Of the sampler.")
+@search_options
 @execution_options
+@dry_run_options
 @click.pass_context
 def search(
     ctx: click.Context,
@@ -42,59 +55,93 @@ def search(
     data: str | None,
     space: str,
     name: str,
-    trials: int,
-    sampler: str,
-    seed: int,
-    **execution: Any,
+    dry_run: bool,
+    probe: bool,
+    **options: Any,
 ) -> None:
-    """Search SPACE around RECIPE. SPACE is digits.demo, or a function of your own file (mine.py:space)."""
+    """Search SPACE around RECIPE.
+
+    SPACE is digits.demo, a function of your own file (mine.py:space), or several of them together
+    (regularisation+layerscale+mine.py:space).
+    """
     recipe = recipe_of(ctx, reference, assignments, data)
+    wanted = {key: options.pop(key) for key in SEARCH_OPTIONS}
+    wanted["start_from"] = [start_of(ctx, start) for start in wanted["start_from"]]
+    if probe and not dry_run:
+        raise click.UsageError("--probe belongs to --dry-run; leave it out, or add that")
+    if dry_run:
+        tell_search(ctx, recipe, space, wanted, options, name=name, probe=probe)
+        return
     function = find_space(space)
     from interplay.studies import run_search
 
-    options: dict[str, Any] = {"trials": trials, "space_name": space, "sampler": sampler, "seed": seed}
-    run_study(ctx, lambda **common: run_search(recipe, function, name=name, **options, **common), execution)
+    run_study(
+        ctx, lambda **common: run_search(recipe, function, name=name, space_name=space, **wanted, **common), options
+    )
 
 
 @click.command()
-@recipe_options
-@click.argument("ablation", metavar="ABLATION")
-@click.option("--name", required=True, help="Name of the study; the same name continues or extends it.")
-@click.option("--seeds", default=3, show_default=True, help="Seeds of each row: 0 to SEEDS - 1.")
+@partial(recipe_options, required=False)
+@click.argument("ablation", metavar="ABLATION", required=False)
+@click.option("--list", "listing", is_flag=True, help="Instead: all ablations, with what they need.")
+@click.option("--name", default="", help="Name of the study; the same name continues or extends it.  [required]")
+@ablation_options
+@click.option("--seeds", default="3", show_default=True, help="Of each row; auto: where rows are undecided.")
+@click.option("--max-seeds", type=int, help="Of a row with --seeds auto. Default: 10; fixed once begun.")
+@click.option("--max-cells", type=int, help="Of the study with --seeds auto. Default: as many as it takes.")
+@click.option("--margin", type=float, help="Top-1 points below which a difference does not matter. Default: 0.2.")
 @execution_options
+@dry_run_options
 @click.pass_context
 def ablate(
     ctx: click.Context,
     /,
-    reference: str,
+    reference: str | None,
     assignments: tuple[str, ...],
     data: str | None,
-    ablation: str,
+    ablation: str | None,
+    listing: bool,
     name: str,
-    seeds: int,
+    seeds: str,
+    max_seeds: int | None,
+    max_cells: int | None,
+    margin: float | None,
+    dry_run: bool,
+    probe: bool,
     **execution: Any,
 ) -> None:
-    """Train the rows of ABLATION on RECIPE as baseline, each with the same seeds, and print the table."""
-    recipe = recipe_of(ctx, reference, assignments, data)
-    rows = find_ablation(ablation)
+    """Train the rows of ABLATION on RECIPE as baseline, paired by seed, and print the table.
+
+    RECIPE may be left out where the ablation has its own baseline, as the thesis's tables do (thesis.T3_8).
+
+    With --seeds auto every row has 3 seeds, then 5, 8 and 10 until it differs from the baseline or is the same within
+    --margin; the table's p values are corrected for looking that often. Running it again continues.
+    """
+    how: dict[str, Any] = {
+        "seeds": seeds_of(seeds),
+        "max_seeds": max_seeds,
+        "max_cells": max_cells,
+        "margin": margin,
+    }
+    if listing:
+        click.echo(list_ablations())
+        return
+    if ablation is None:
+        reference, ablation = None, reference
+    if ablation is None:
+        raise click.UsageError("Missing argument 'ABLATION'; --list lists them.")
+    if not name:
+        raise click.UsageError("Missing option '--name'.")
+    same = {option: execution.pop(option) for option in OPTIONS}
+    plan = planned(ctx, reference, ablation, assignments, data, same)
+    if probe and not dry_run:
+        raise click.UsageError("--probe belongs to --dry-run; leave it out, or add that")
+    if dry_run:
+        tell_ablation(ctx, plan, how, execution, name=name, probe=probe)
+        return
     from interplay.studies import run_ablation
 
-    run_study(ctx, lambda **common: run_ablation(recipe, rows, name=name, seeds=range(seeds), **common), execution)
-
-
-@click.command()
-@click.argument("study")
-@click.option("--format", "form", default="text", type=click.Choice(["text", "md", "csv", "json"]), show_default=True)
-@click.option("--best", type=click.IntRange(min=1), help="Only the best BEST cells of a search.")
-@click.pass_context
-def report(ctx: click.Context, study: str, form: str, best: int | None) -> None:
-    """Print the table of STUDY, also while it runs."""
-    from interplay.report.draw import to_csv
-    from interplay.report.study import study_table
-
-    table = study_table(ctx.obj["root"], study, best)
-    drawn = {"text": lambda: table.text, "md": lambda: table.markdown, "json": lambda: table.json}
-    click.echo(to_csv(table.table) if form == "csv" else drawn[form]())
+    run_study(ctx, lambda **common: run_ablation(plan.baseline, plan.ablation, name=name, **how, **common), execution)
 
 
 @click.command()

@@ -57,6 +57,12 @@ class Checkpoints:
         if paths:
             self._save(state, *paths)
 
+    def now(self, state: Callable[[], State]) -> None:
+        """Takes one, whole on disk on return: training stops here."""
+        if self._first:
+            self._save(state, self._folder / "last.pt")
+            self._writer.wait()
+
     def _due(self) -> bool:
         return time.monotonic() - self._saved_at >= self._job.checkpoint_every_s
 

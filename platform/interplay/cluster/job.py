@@ -19,6 +19,7 @@ class Job:
         workers: number of workers.
         threads: CPU threads of each worker, for computing and for decoding.
         gpus: GPUs of each worker; may be a fraction for inline cells that share one.
+        accelerator: type of the GPUs as Ray calls it (`A10G`); empty for any.
         code_revision: of the code that started the study.
         checkpoint_every_s: least time between two checkpoints, which are taken between steps; the last epoch always
             leaves one.
@@ -28,6 +29,8 @@ class Job:
         micro_batch: images of a worker in memory at a time; 0 is all.
         compile: let torch compile the model's blocks.
         channels_last: keep images and maps in that memory format.
+        lease: of the driver for which the cell is trained; a worker whose driver has lost it stops.
+        asks: a scheduler wants to hear of every epoch, and may cut the cell.
     """
 
     fingerprint: str
@@ -38,6 +41,7 @@ class Job:
     workers: int = 1
     threads: int = 1
     gpus: float = 0.0
+    accelerator: str = ""
     code_revision: str = "unknown"
     checkpoint_every_s: float = 30.0
     keep_best: bool = False
@@ -46,6 +50,8 @@ class Job:
     micro_batch: int = 0
     compile: bool = False
     channels_last: bool = False
+    lease: str = ""
+    asks: bool = False
 
     def plain(self) -> dict[str, Any]:
         return asdict(self)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")
 
 import ray.train
 import ray.train.torch
+from ray.exceptions import RayActorError
 
 MAX_FAILURES = 3
 """How often a job's workers are started again from the last checkpoint."""
@@ -23,11 +25,18 @@ MAX_FAILURES = 3
 def train_with_ray(job: dict[str, Any]) -> None:
     """Trains the cell of a plain `Job` with its number of workers; blocks until `result.json` is there.
 
-    Lost workers are replaced by Ray Train and go on from the cell's last checkpoint.
+    Lost workers are replaced by Ray Train and go on from the cell's last checkpoint. If a scheduler asks, epochs go
+    from the first worker over Ray Train's controller to Tune.
 
     Raises:
+        Stopped: its driver ended it, or lost it.
         Exception: what the training raised, or a job that ended without a result.
     """
+    callbacks = []
+    if job["asks"]:
+        from ray.tune.integration.ray_train import TuneReportCallback
+
+        callbacks.append(TuneReportCallback())
     trainer = ray.train.torch.TorchTrainer(
         _worker,
         train_loop_config=job,
@@ -36,21 +45,52 @@ def train_with_ray(job: dict[str, Any]) -> None:
             num_workers=job["workers"],
             use_gpu=bool(job["gpus"]),
             resources_per_worker={"CPU": job["threads"]} | ({"GPU": job["gpus"]} if job["gpus"] else {}),
+            accelerator_type=job["accelerator"] or None,
         ),
         run_config=ray.train.RunConfig(
             name=job["fingerprint"],
             storage_path=str(Path(job["directory"]) / "ray_train"),
             failure_config=ray.train.FailureConfig(max_failures=MAX_FAILURES),
+            callbacks=callbacks,
         ),
     )
-    trainer.fit()
+    _fit(trainer)
     shutil.rmtree(Path(job["directory"]) / "ray_train", ignore_errors=True)  # its own book-keeping, no longer needed
     if not (Path(job["directory"]) / "result.json").is_file():
-        raise RuntimeError("the Ray Train job ended without a result")
+        _say_why(job)
+
+
+def _fit(trainer: ray.train.torch.TorchTrainer) -> None:
+    """Runs the job. Ray Train replaces its workers, but its controller nobody: a job that lost it begins again."""
+    for left in reversed(range(MAX_FAILURES + 1)):
+        try:
+            trainer.fit()
+            return
+        except RayActorError:
+            if not left:
+                raise
+
+
+def _say_why(job: dict[str, Any]) -> None:
+    """A job that was stopped ends well for Ray Train, which would start it again otherwise; the files say why."""
+    from interplay.cluster.orders import LOST, Stopped
+    from interplay.tracking.journal import read
+    from interplay.tracking.lease import is_held
+    from interplay.tracking.store import PREEMPTED, PRUNED, STOPPED
+
+    directory = Path(job["directory"])
+    if job["lease"] and not is_held(directory, job["lease"]):
+        raise Stopped(LOST)
+    last = read(directory / "journal.jsonl")[0][-1:]
+    if last and last[0].get("status") in (PREEMPTED, PRUNED, STOPPED):
+        raise Stopped(last[0]["status"])
+    raise RuntimeError("the Ray Train job ended without a result")
 
 
 def _worker(job: dict[str, Any]) -> None:
     from interplay.cluster.job import Job
+    from interplay.cluster.orders import Stopped
     from interplay.cluster.trial import train_cell
 
-    train_cell(Job(**job), ray.train.torch.get_device())
+    with suppress(Stopped):
+        train_cell(Job(**job), ray.train.torch.get_device(), ray.train.report)

@@ -1,13 +1,15 @@
 """What Tune's actors run. Kept light: importing this module imports nothing heavy, an actor needs only its own half.
 
 Both return what became of the cell as Tune's final result. An exception would be raised again by a retry, so
-it is told and not raised; what Tune retries is a process that died.
+it is told and not raised; what Tune retries is a process that died, or one whose machine is being taken away.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
+
+from ray.exceptions import RayActorError
 
 Config = dict[str, Any]
 """A `Job` as plain data."""
@@ -18,11 +20,13 @@ def inline(config: Config) -> dict[str, str]:
 
     def work() -> None:
         import torch
+        from ray import tune
 
         from interplay.cluster.job import Job
         from interplay.cluster.trial import train_cell
 
-        train_cell(Job(**config), "cuda" if config["gpus"] and torch.cuda.is_available() else "cpu")
+        device = "cuda" if config["gpus"] and torch.cuda.is_available() else "cpu"
+        train_cell(Job(**config), device, tune.report)
 
     return _told(work)
 
@@ -39,8 +43,14 @@ def ray_train(config: Config) -> dict[str, str]:
 
 
 def _told(work: Callable[[], None]) -> dict[str, str]:
+    """`message` says what went wrong, `stopped` why the driver ended it; both are empty for a cell with a result."""
     try:
         work()
     except Exception as error:
-        return {"message": f"{type(error).__name__}: {error}"}
-    return {"message": ""}
+        # by its name: this module must not import what the cell's own half imports
+        reason = str(getattr(error, "reason", "")) if type(error).__name__ == "Stopped" else ""
+        if reason == "preempted":
+            # as if the machine were gone already: Tune starts the trial again elsewhere and counts no failure
+            raise RayActorError(error_msg="the machine is being taken away", preempted=True) from None
+        return {"message": "" if reason else f"{type(error).__name__}: {error}", "stopped": reason}
+    return {"message": "", "stopped": ""}

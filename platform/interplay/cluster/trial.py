@@ -15,6 +15,9 @@ import torch
 from interplay.augment import policy_in_loader
 from interplay.cluster.checkpoints import Checkpoints
 from interplay.cluster.job import Job
+from interplay.cluster.notice import Notice
+from interplay.cluster.orders import LOST, Orders, Stopped, Tell
+from interplay.cluster.staging import staged
 from interplay.data.manifest import read_manifest
 from interplay.recipe import RESULTS_VERSION, Recipe
 from interplay.tracking.journal import Journal
@@ -34,14 +37,20 @@ class OutOfMemory(Exception):
     """The device had too little memory; the message says how much was used and what to change."""
 
 
-def train_cell(job: Job, device: torch.device | str) -> CellResult:
+def train_cell(job: Job, device: torch.device | str, tell: Tell | None = None) -> CellResult:
     """Trains a cell to its end, from its last checkpoint if there is one, on this rank.
+
+    Args:
+        job: the cell.
+        device: of this rank.
+        tell: reports epochs to a scheduler, if the job says that one asks.
 
     Returns:
         The result, which the first rank has also written to `result.json`, last of all.
 
     Raises:
         OutOfMemory: recorded in the journal; the cell is not finished.
+        Stopped: its driver ended it, or lost it; a checkpoint was taken where that was ours to do.
         Exception: whatever else ended the training; recorded in the journal.
     """
     from interplay.data.loader import beton_loaders  # FFCV
@@ -54,30 +63,48 @@ def train_cell(job: Job, device: torch.device | str) -> CellResult:
     journal = Journal(directory / "journal.jsonl") if ranks.first else None
     recipe = Recipe.model_validate(job.recipe)
     checkpoints = Checkpoints(directory / "checkpoint", job, recipe.schedule.epochs, ranks)
+    notice = Notice()
+    orders = Orders(job, ranks, device, tell, notice)
     started_at = time.time()
     evidence = evidence_of(job, recipe, device)
 
+    def obey(reason: str, state: Any) -> None:
+        if reason and reason != LOST:
+            checkpoints.now(state)
+        if reason:
+            raise Stopped(reason)
+
+    def after_step(state: Any) -> None:
+        obey(orders.after_step(), state)
+        checkpoints.after_step(state)
+
     def report(metrics: dict[str, float], state: Any) -> None:
-        if journal is not None:
-            journal.append("epoch", epoch=int(metrics["epoch"]), metrics=metrics | system_metrics())
-        checkpoints.after_epoch(metrics, state)
+        if not orders.lost():
+            if journal is not None:
+                journal.append("epoch", epoch=int(metrics["epoch"]), metrics=metrics | system_metrics())
+            checkpoints.after_epoch(metrics, state)
+        obey(orders.after_epoch(metrics, recipe.schedule.epochs), state)
 
     def end(status: str, metrics: dict[str, float], **times: Any) -> CellResult:
+        if orders.lost():
+            raise Stopped(LOST)
         result = CellResult(job.fingerprint, status, metrics, evidence | times | {"finished_at": time.time()})
         if journal is not None:
             journal.append("end", status=status, metrics=metrics)
             write_result(directory, result)
         return result
 
+    if reason := orders.at_start():
+        raise Stopped(reason)
     resumed = checkpoints.latest()
     if journal is not None:
         journal.append("start", epoch=0 if resumed is None else resumed["epoch"], evidence=evidence)
     try:
         policy = policy_in_loader(recipe.augment, recipe.seeds.augment) if device.type == "cpu" else None
         loaders = beton_loaders(
-            Path(job.dataset), recipe, rank=ranks.rank, world=ranks.world, threads=job.threads, policy=policy
+            staged(Path(job.dataset)), recipe, rank=ranks.rank, world=ranks.world, threads=job.threads, policy=policy
         )
-        with checkpoints:
+        with notice, checkpoints:
             outcome = fit(
                 recipe,
                 loaders,
@@ -85,9 +112,13 @@ def train_cell(job: Job, device: torch.device | str) -> CellResult:
                 earlier=Path(job.start) if job.start else None,
                 computing=Computing(job.micro_batch or None, job.compile, job.channels_last),
                 report=report,
-                after_step=checkpoints.after_step,
+                after_step=after_step,
                 latest_checkpoint=lambda: resumed,
             )
+    except Stopped as stopped:
+        if stopped.reason != LOST:
+            _note_end(journal, stopped.reason, f"the cell was {stopped.reason}")
+        raise
     except Diverged as diverged:
         return end(DIVERGED, {"epoch": float(diverged.epoch)}, started_at=started_at)
     except torch.OutOfMemoryError:

@@ -10,6 +10,7 @@ from dataclasses import asdict
 from typing import Any
 
 from interplay.report.rows import AblationRow, Measured, SearchRow
+from interplay.study.stats import Difference
 
 DASH = "—"
 
@@ -18,37 +19,43 @@ Table = tuple[list[str], list[list[str]]]
 
 
 def ablation_table(rows: Sequence[AblationRow]) -> Table:
-    """Row, mean ± spread, difference with interval, corrected p, verdict, and published numbers if there are any."""
+    """Row, mean ± spread, difference with interval, corrected p, verdict, smallest effect, published numbers."""
     published = sorted({name for row in rows for name in row.published})
-    headers = ["row", "test top-1", "difference", "95 % interval", "p (Holm)", "verdict"]
+    headers = ["row", "test top-1", "difference (95 %)", "p", "verdict", "could show"]
     headers += [f"published {name}" for name in published]
     table = []
     for row in rows:
-        d = row.difference
         table.append(
             [
                 row.label,
                 measured(row.test),
-                DASH if d is None else f"{d.mean:+.2f}",
-                DASH if d is None or d.low is None else f"{d.low:+.2f} to {d.high:+.2f}",
+                _difference(row.difference),
                 DASH if row.p is None else f"{row.p:.3f}",
                 row.verdict + (f" (seeds {_seeds(row)})" if row.missing else ""),
-                *(f"{row.published[n]:g}" if n in row.published else DASH for n in published),
+                _number(row.smallest_effect),
+                *(_published(row, name) for name in published),
             ]
         )
     return headers, table
 
 
 def search_table(rows: Sequence[SearchRow], most: int | None = None) -> Table:
-    """Number, cell, validation and test accuracy, and what was changed."""
+    """Number, cell, validation and test accuracy, other objectives, and what was changed.
+
+    With several objectives, a star marks the front: no other cell is as good in all of them and better in one.
+    """
     paths = sorted({path for row in rows for path in row.changes})
-    headers = ["trial", "cell", "val top-1", "test top-1", "state", *paths]
+    names = list(dict.fromkeys(name for row in rows for name in row.objectives))
+    others, front = [name for name in names if name != "val/top1"], len(names) > 1
+    headers = ["trial", "cell", *(["front"] if front else []), "val top-1", "test top-1", *others, "state", *paths]
     table = [
         [
             str(row.number),
             row.fingerprint,
+            *(["*" if row.front else ""] if front else []),
             _number(row.val),
             _number(row.test),
+            *(_count(row.objectives.get(name)) for name in others),
             row.state,
             *(value_text(row.changes.get(path)) for path in paths),
         ]
@@ -100,11 +107,39 @@ def to_json(rows: Sequence[AblationRow] | Sequence[SearchRow], **head: Any) -> s
 
 
 def _seeds(row: AblationRow) -> str:
-    return ", ".join(f"{seed} {status}" for seed, status in row.missing.items())
+    """`0, 2 diverged, 1 waiting`."""
+    reasons = dict.fromkeys(row.missing.values())
+    return ", ".join(
+        f"{', '.join(str(seed) for seed, why in row.missing.items() if why == reason)} {reason}" for reason in reasons
+    )
+
+
+def _difference(difference: Difference | None) -> str:
+    """`+1.02 (+0.22 to +1.82)`."""
+    if difference is None:
+        return DASH
+    interval = "" if difference.low is None else f" ({difference.low:+.2f} to {difference.high:+.2f})"
+    return f"{difference.mean:+.2f}{interval}"
+
+
+def _published(row: AblationRow, name: str) -> str:
+    """`81.2 ± 0.1 (-0.6)`: what was printed for the row, and its difference to what was printed for the baseline."""
+    if name not in row.published:
+        return DASH
+    difference = row.published_differences.get(name)
+    spread = f" ± {row.published_std[name]:g}" if name in row.published_std else ""
+    return f"{row.published[name]:g}{spread}" + ("" if difference is None else f" ({difference:+.4g})")
 
 
 def _number(value: float | None) -> str:
     return DASH if value is None else f"{value:.2f}"
+
+
+def _count(value: float | None) -> str:
+    """Sizes in millions and more, the rest with two digits."""
+    if value is None or value < 1e5:
+        return _number(value)
+    return f"{value / 1e9:.3f} G" if value >= 1e9 else f"{value / 1e6:.3f} M"
 
 
 def value_text(value: object) -> str:

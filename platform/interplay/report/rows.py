@@ -7,11 +7,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from interplay.study.ablation import BASELINE
-from interplay.study.definition import StudyDefinition
-from interplay.study.stats import LEVEL, Difference, holm, paired_difference
+from interplay.study.comparison import Comparison, compare
+from interplay.study.definition import StudyDefinition, StudyRow
+from interplay.study.power import smallest_effect
+from interplay.study.stats import LEVEL, Difference, RankAgreement, bootstrap_interval, rank_agreement
 from interplay.tracking.store import FINISHED, CellResult
 
-WAITING, NOT_MEASURED = "waiting", "not measured"
+WAITING, NOT_MEASURED, NOT_RUN = "waiting", "not measured", "not run"
+FAILED, FAILED_AS_PUBLISHED, SAME_CELLS = "failed", "failed, as published", "same as baseline"
 
 Results = Mapping[str, CellResult | None]
 """Fingerprint -> result, None while the cell is not finished."""
@@ -38,83 +41,167 @@ class AblationRow:
         label: what differs from the baseline.
         test: the metric on the test split.
         difference: to the baseline, paired by seed; None for the baseline itself.
-        p: of the difference, corrected for the number of rows by Holm's method.
-        verdict: `baseline`, `better`, `worse`, `inside noise`, `same as baseline`, `one seed`, `no spread`, `failed`,
-            `not measured`, `waiting`.
+        bootstrap: the difference's 95 % bootstrap interval, from five pairs on; for one look.
+        p: of "no difference", corrected for the rows by Holm's method and for the looks.
+        same_p: of "a difference of the margin or more", likewise.
+        smallest_effect: the smallest true difference that this row's seeds and spread find in 80 % of tables.
+        verdict: `baseline`, `better`, `worse`, `same within MARGIN`, `inside noise`, `same as baseline`, `one seed`,
+            `no spread`, `failed`, `failed, as published`, `not measured`, `waiting`, `not run`.
+        decided: more seeds would tell nothing that is not known.
         published: numbers printed for this row.
+        published_differences: those minus the baseline's.
+        published_std: their printed spreads.
+        expects_failure: how its training failed where it was published.
+        not_run: why it has no cells.
         missing: seeds without a number, and why (`waiting`, `diverged`; `not measured` without a test split).
         cells: seed -> fingerprint.
+        looks: numbers of seeds at which the row was looked at, if looks are planned.
     """
 
     label: str
     test: Measured
     difference: Difference | None
+    bootstrap: tuple[float, float] | None
     p: float | None
+    same_p: float | None
+    smallest_effect: float | None
     verdict: str
+    decided: bool
     published: Mapping[str, float]
+    published_differences: Mapping[str, float]
+    published_std: Mapping[str, float]
+    expects_failure: str
+    not_run: str
     missing: Mapping[int, str]
     cells: Mapping[int, str] = field(default_factory=dict)
+    looks: tuple[int, ...] = ()
 
 
 def ablation_rows(definition: StudyDefinition, results: Results, metric: str = "test/top1") -> list[AblationRow]:
     """The table of an ablation, baseline first."""
     values = {row.label: _values(row.cells, results, metric) for row in definition.rows}
     baseline = next(row for row in definition.rows if row.label == BASELINE)
-    differences = [
-        None if row is baseline else paired_difference(values[row.label], values[BASELINE]) for row in definition.rows
-    ]
-    corrected = holm([None if d is None else d.p for d in differences])
-    table = []
-    for row, difference, p in zip(definition.rows, differences, corrected, strict=True):
-        missing = {
-            seed: _why_missing(results.get(cell)) for seed, cell in row.cells.items() if seed not in values[row.label]
-        }
-        same = row is not baseline and row.cells == baseline.cells
-        verdict = "same as baseline" if same else _verdict(row.label, difference, p, missing)
-        table.append(
-            AblationRow(
-                label=row.label,
-                test=_measured(values[row.label]),
-                difference=difference,
-                p=p,
-                verdict=verdict,
-                published=row.published,
-                missing=missing,
-                cells=row.cells,
-            )
+    compared = [row.label for row in definition.rows if row.cells and not row.cells.items() <= baseline.cells.items()]
+    found = dict(
+        zip(
+            compared,
+            compare(
+                [values[label] for label in compared],
+                values[BASELINE],
+                looks=definition.looks,
+                margin=definition.margin,
+            ),
+            strict=True,
         )
-    return table
+    )
+    return [
+        _ablation_row(row, values[row.label], values[BASELINE], found.get(row.label), baseline, results, definition)
+        for row in definition.rows
+    ]
+
+
+def _ablation_row(
+    row: StudyRow,
+    values: Mapping[int, float],
+    others: Mapping[int, float],
+    found: Comparison | None,
+    baseline: StudyRow,
+    results: Results,
+    definition: StudyDefinition,
+) -> AblationRow:
+    missing = {seed: _why_missing(results.get(cell)) for seed, cell in row.cells.items() if seed not in values}
+    difference = None if found is None else found.difference
+    verdict = _verdict(row, baseline, missing, found, definition.margin)
+    pairs = {seed: values[seed] for seed in range(found.looks[-1])} if found is not None and found.looks else values
+    level = LEVEL if found is None else found.level
+    return AblationRow(
+        label=row.label,
+        test=_measured(values),
+        difference=difference,
+        bootstrap=None if difference is None else bootstrap_interval(pairs, others),
+        p=None if found is None else found.p,
+        same_p=None if found is None else found.same_p,
+        smallest_effect=None if difference is None else smallest_effect(difference.pairs, difference.std, level),
+        verdict=verdict,
+        decided=verdict in (SAME_CELLS, FAILED, FAILED_AS_PUBLISHED) or (found is not None and found.decided),
+        published=row.published,
+        published_differences={
+            name: value - baseline.published[name]
+            for name, value in row.published.items()
+            if row is not baseline and name in baseline.published
+        },
+        published_std=row.published_std,
+        expects_failure=row.expects_failure,
+        not_run=row.not_run,
+        missing=missing,
+        cells=row.cells,
+        looks=() if found is None else found.looks,
+    )
+
+
+def published_agreement(rows: Sequence[AblationRow]) -> dict[str, RankAgreement]:
+    """Published accuracy -> whether our means put the rows, the baseline included, in the published order."""
+    names = sorted({name for row in rows for name in row.published if name.startswith("top1")})
+    found = {
+        name: rank_agreement(
+            [(r.test.mean, r.published[name]) for r in rows if r.test.mean is not None and name in r.published]
+        )
+        for name in names
+    }
+    return {name: agreement for name, agreement in found.items() if agreement is not None}
 
 
 @dataclass(frozen=True)
-class SearchRow:
-    """One cell of a search."""
+class SearchRecord:
+    """What the Optuna study holds of a cell of a search.
+
+    Attributes:
+        number: of its record.
+        fingerprint: of the cell.
+        changes: of the search's recipe.
+        state: RUNNING, COMPLETE, PRUNED or FAIL.
+        objectives: name -> value of what the search optimises.
+        front: no other cell is at least as good in every objective and better in one.
+    """
 
     number: int
     fingerprint: str
     changes: Mapping[str, object]
     state: str
-    val: float | None
-    test: float | None
+    objectives: Mapping[str, float] = field(default_factory=dict)
+    front: bool = False
+
+
+@dataclass(frozen=True)
+class SearchRow(SearchRecord):
+    """One cell of a search, with its top-1 on the validation and on the test split; the latter selects nothing."""
+
+    val: float | None = None
+    test: float | None = None
 
 
 def search_rows(
-    records: Sequence[tuple[int, str, Mapping[str, object], str]], results: Results, metric: str = "val/top1"
+    records: Sequence[SearchRecord], results: Results, metric: str = "val/top1", *, maximise: bool = True
 ) -> list[SearchRow]:
-    """Cells of a search, best on the validation split first; the unfinished ones last.
+    """Cells of a search, those on the front first, each part best first; those without a value last.
 
     Args:
-        records: (number, fingerprint, changes, state) of each cell.
+        records: of the cells.
         results: of the cells.
-        metric: what the search selects by.
+        metric: the objective that orders.
+        maximise: whether more of it is better.
     """
     rows = []
-    for number, fingerprint, changes, state in records:
-        result = results.get(fingerprint)
-        val = result.metric(metric) if result else None
-        test = result.metric(metric.replace("val/", "test/")) if result else None
-        rows.append(SearchRow(number, fingerprint, changes, state, val, test))
-    return sorted(rows, key=lambda r: (r.val is None, -(r.val or 0.0), r.number))
+    for record in records:
+        result = results.get(record.fingerprint)
+        val, test = (result.metric(name) if result else None for name in ("val/top1", "test/top1"))
+        rows.append(SearchRow(**vars(record), val=val, test=test))
+
+    def order(row: SearchRow) -> tuple[bool, bool, float, int]:
+        value = row.objectives.get(metric, row.val if metric == "val/top1" else None)
+        return (value is None, not row.front, (-1.0 if maximise else 1.0) * (value or 0.0), row.number)
+
+    return sorted(rows, key=order)
 
 
 def _values(cells: Mapping[int, str], results: Results, metric: str) -> dict[int, float]:
@@ -140,17 +227,18 @@ def _why_missing(result: CellResult | None) -> str:
     return NOT_MEASURED if result.status == FINISHED else result.status
 
 
-def _verdict(label: str, difference: Difference | None, p: float | None, missing: Mapping[int, str]) -> str:
+def _verdict(
+    row: StudyRow, baseline: StudyRow, missing: Mapping[int, str], found: Comparison | None, margin: float
+) -> str:
+    if not row.cells:
+        return NOT_RUN
+    if row is not baseline and row.cells.items() <= baseline.cells.items():  # of which there may be more
+        return SAME_CELLS
     if set(missing.values()) - {WAITING, NOT_MEASURED}:
-        return "failed"
+        return FAILED_AS_PUBLISHED if row.expects_failure else FAILED
     if NOT_MEASURED in missing.values():
         return NOT_MEASURED
-    if label == BASELINE:
+    if row is baseline:
         return BASELINE
-    if difference is None:
-        return WAITING  # for a seed of its own or of the baseline
-    if p is None:  # a single pair says nothing of the spread, nor do pairs that all differ by the same step
-        return "one seed" if difference.pairs < 2 else "no spread"
-    if p >= LEVEL:
-        return "inside noise"
-    return "better" if difference.mean > 0 else "worse"
+    # without a verdict it waits for a seed of its own or of the baseline
+    return (found.verdict(margin) if found is not None else None) or WAITING

@@ -8,15 +8,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from interplay.cluster.session import session
+from interplay.report.page import study_page
 from interplay.report.study import study_table
 from interplay.studies.naming import child_of
 from interplay.study.definition import StudyDefinition, study_directory, write_definition
-from interplay.study.execution import Execution, Hooks, run_here
+from interplay.study.dispatch import Dispatch
+from interplay.study.execution import Execution, run_here
+from interplay.study.ledger import Ledger
 from interplay.study.lock import study_lock
 from interplay.study.proposals import Proposals
+from interplay.study.schedulers import Rungs
 from interplay.study.tuning import run_cells
+from interplay.tracking.journal import read
+from interplay.tracking.lease import Leases
 from interplay.tracking.mlflow import Publisher, StudyRun
-from interplay.tracking.store import Cell, CellResult, CellStore
+from interplay.tracking.store import STOPPED, Cell, CellResult, CellStore
 
 
 class Progress:
@@ -24,6 +30,9 @@ class Progress:
 
     def begin(self, total: int, finished: int) -> None:
         """`total` cells, of which `finished` need no training."""
+
+    def remark(self, sentence: str) -> None:
+        """Something a person should know before the first cell."""
 
     def started(self, cell: Cell, name: str) -> None:
         """A cell is being trained."""
@@ -45,6 +54,7 @@ class StudyOutcome:
         parent_run: MLflow's id of the study's run, if MLflow could be reached.
         runs: fingerprint -> MLflow's run id.
         page: the study's place in MLflow's UI, after the server's address.
+        stopped: a sentence if a budget is used up and cells are missing.
     """
 
     study: str
@@ -55,6 +65,7 @@ class StudyOutcome:
     parent_run: str
     runs: dict[str, str]
     page: str
+    stopped: str = ""
 
 
 @contextmanager
@@ -81,22 +92,23 @@ class Run:
         view = StudyRun(self.root, self.definition.name, description=question, kind=kind)
         publisher = Publisher(view)
         publisher.start()
+        finished = 0
         for cell in known:
-            publisher.add(child_of(self.definition, cell.fingerprint, cell.recipe))
-        finished = sum(store.result(cell.fingerprint) is not None for cell in known)
+            finished += store.result(cell.fingerprint) is not None
+            if store.journal(cell.fingerprint).is_file():  # the others are followed from when they start
+                publisher.add(child_of(self.definition, cell.fingerprint, cell.recipe))
         self.progress.begin(total, finished)
-        interrupted = False
-        if finished < total and self._alone(total):
-            interrupted = not run_here(proposals, store, self.execution, **self._hooks(store, publisher))
-        elif finished < total:
-            with session(self.verbose):
-                hooks = self._hooks(store, publisher)
-                scratch = study_directory(self.root, self.definition.name) / "tune"
-                interrupted = not run_cells(proposals, store, self.execution, scratch, **hooks)
+        interrupted, stopped = False, ""
+        if finished < total:
+            dispatch = self._dispatch(proposals, store, publisher, known, total)
+            with dispatch:
+                interrupted = not self._train(dispatch, total)
+            stopped = dispatch.stopped
         table = study_table(self.root, self.definition.name)
-        complete = not interrupted and table.complete
+        complete = not interrupted and table.complete and (not stopped or len(table.cells) >= total)
         status = "KILLED" if interrupted else "FINISHED" if complete else "FAILED"
-        sent = publisher.finish(status, table.artifacts())
+        page = study_page(self.root, self.definition.name)
+        sent = publisher.finish(status, {**table.artifacts(), "report.html": page})
         return StudyOutcome(
             study=self.definition.name,
             complete=complete,
@@ -106,20 +118,56 @@ class Run:
             parent_run=view.parent,
             runs=view.runs(),
             page=view.page(),
+            stopped="" if complete else stopped,
         )
+
+    def _train(self, dispatch: Dispatch, total: int) -> bool:
+        """False if it was interrupted."""
+        if self._alone(total):
+            return run_here(dispatch, self.execution)
+        with session(self.verbose):
+            return run_cells(dispatch, self.execution, self._directory() / "tune")
+
+    def _directory(self) -> Path:
+        return study_directory(self.root, self.definition.name)
 
     def _alone(self, total: int) -> bool:
         """One cell on one CPU worker needs no cluster."""
         return total == 1 and self.execution.chosen() == "inline" and not self.execution.gpus
 
-    def _hooks(self, store: CellStore, publisher: Publisher) -> Hooks:
+    def _dispatch(
+        self, proposals: Proposals, store: CellStore, publisher: Publisher, known: Sequence[Cell], total: int
+    ) -> Dispatch:
         def started(cell: Cell) -> None:
-            publisher.add(child_of(self.definition, cell.fingerprint, cell.recipe))
-            self.progress.started(cell, child_of(self.definition, cell.fingerprint, cell.recipe).name)
+            child = child_of(self.definition, cell.fingerprint, cell.recipe)
+            publisher.add(child)
+            self.progress.started(cell, child.name)
 
-        return {
-            "on_start": started,
-            "on_end": lambda fingerprint, message: self.progress.ended(
-                fingerprint, store.result(fingerprint), message
-            ),
-        }
+        def ended(fingerprint: str, message: str) -> None:
+            self.progress.ended(fingerprint, store.result(fingerprint), message)
+
+        budget = self.execution.budget
+        leases = Leases(store.root / "cells", self.definition.name)
+
+        def used_up(why: str) -> None:
+            if budget.hard:
+                leases.stop_all(STOPPED)
+
+        return Dispatch(
+            proposals,
+            store,
+            leases=leases,
+            ledger=Ledger(self._directory(), budget, used_up, total=total),
+            cuts=self._rungs(store, known),
+            on_start=started,
+            on_end=ended,
+        )
+
+    def _rungs(self, store: CellStore, known: Sequence[Cell]) -> Rungs | None:
+        """The scheduler as it was when the study's last driver ended, if there is one."""
+        if self.execution.scheduler == "none":
+            return None
+        rungs = Rungs(self.execution, self.definition.base().schedule.epochs)
+        followed = [cell.fingerprint for cell in known if rungs.follows(cell)]
+        rungs.replay({fingerprint: read(store.journal(fingerprint))[0] for fingerprint in followed})
+        return rungs

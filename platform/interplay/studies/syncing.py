@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from interplay.recipe import read_recipe
+from interplay.report.page import study_page
 from interplay.report.study import study_table
 from interplay.studies.naming import child_of
 from interplay.study.definition import read_definition, study_directory
@@ -33,5 +34,7 @@ def sync_study(root: Path, name: str) -> tuple[bool, StudyRun]:
                 recipe = read_recipe(store.directory(fingerprint) / "recipe.yaml")
                 publisher.add(child_of(definition, fingerprint, recipe))
         publisher.start()
-        sent = publisher.finish("FINISHED" if table.complete else "KILLED", table.artifacts())
+        sent = publisher.finish(
+            "FINISHED" if table.complete else "KILLED", {**table.artifacts(), "report.html": study_page(root, name)}
+        )
     return sent, view

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from interplay.data import locate
+from interplay.data.labels import check_labels
+from interplay.data.other_sets import check_other_sets
 from interplay.errors import InterplayError
 from interplay.recipe import NoDistillation, Recipe
 from interplay.tracking.store import Cell
@@ -37,11 +39,15 @@ def locate_checked(recipe: Recipe, root: Path) -> Path:
         raise InterplayError(
             f"{path.name} has no validation split to select on; write it with interplay data write ... --val 0.1"
         )
-    if manifest.counts["train"] < recipe.data.batch_size:
+    images = round(manifest.counts["train"] * recipe.data.share)
+    if images < recipe.data.batch_size:
+        of = f" ({recipe.data.share:g} of them)" if recipe.data.share < 1 else ""
         raise InterplayError(
-            f"data.batch_size={recipe.data.batch_size} is more than the {manifest.counts['train']} training "
-            f"samples of {path.name}; lower data.batch_size"
+            f"data.batch_size={recipe.data.batch_size} is more than the {images} training "
+            f"samples of {path.name}{of}; lower data.batch_size"
         )
+    check_other_sets(recipe, manifest)
+    check_labels(path, recipe)
     return path
 
 

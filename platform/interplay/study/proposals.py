@@ -1,37 +1,42 @@
-"""Which cell next? The Optuna study is the truth of a search. The one importer of optuna.
+"""Which cell next? The Optuna study is the truth of a search.
 
-The persistent study holds one record for each cell and nothing else. Proposals are made on a copy in
-memory; a proposal becomes a record, with its cell, in one write. So a driver that is killed at any moment
-leaves either a cell or nothing, and what it left unfinished is handed out first by the next driver.
+The stored study holds one record for each cell, and another one for each time a failed cell is tried again. Proposals
+are made on a copy in memory (`sampling`); a proposal becomes a record, with its cell, in one write. So a driver that
+is killed at any moment leaves either a cell or nothing, and what it left unfinished is handed out first by the next
+driver.
 """
 
 from __future__ import annotations
 
 import json
-import warnings
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
 import optuna
-from optuna.samplers import BaseSampler, RandomSampler, TPESampler
-from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
-from interplay.counter_rng import torch_seed
-from interplay.errors import InterplayError, closest
+from interplay.data.manifest import read_manifest
+from interplay.errors import InterplayError
 from interplay.recipe import Recipe
+from interplay.study.objectives import TOP1, Constraint, Objective, values, violations
+from interplay.study.points import StartPoint, WarmCell
+from interplay.study.records import CELL, CHANGES, MESSAGE, POINT, Records, open_study
+from interplay.study.samplers import GRID, attempts_of
+from interplay.study.sampling import REJECTED, Sampling, complete, infeasible
+from interplay.study.spaces import SpaceFunction, Unsuited, bind, changes_of, grid, replay
+from interplay.tracking.journal import epochs, read
 from interplay.tracking.store import FINISHED, Cell, CellResult, CellStore
 
-Space = Callable[[optuna.Trial], Mapping[str, Any]]
-"""A search space: suggests values on a trial and returns changes."""
+__all__ = ["CELL", "CHANGES", "MESSAGE", "ListedCells", "OptunaProposals", "Proposals", "Search", "open_study"]
 
-_ATTEMPTS, _RANDOM = 50, 200
-"""Proposals of the sampler, then random ones, before a space counts as exhausted: TPE repeats what it likes."""
+_RANDOM = 200
+"""Random draws, after the sampler's own, before a space counts as exhausted."""
 
-CELL, CHANGES, MESSAGE = "cell", "changes", "message"
-"""User attributes of a record: the cell's fingerprint, its changes as JSON, why it failed."""
+_WARM = "warm_start"
 
 
 class Proposals(Protocol):
@@ -41,8 +46,8 @@ class Proposals(Protocol):
         """The next cell to train, or None when there is none left."""
         ...
 
-    def settle(self, fingerprint: str, message: str | None = None) -> None:
-        """The cell has ended: its result is in the store, or `message` says why there is none."""
+    def settle(self, fingerprint: str, message: str | None = None, *, pruned: bool = False) -> None:
+        """The cell has ended: its result is in the store, it was cut (`pruned`), or `message` says what failed."""
         ...
 
 
@@ -55,8 +60,35 @@ class ListedCells:
     def next(self) -> Cell | None:
         return self._left.popleft() if self._left else None
 
-    def settle(self, fingerprint: str, message: str | None = None) -> None:
+    def settle(self, fingerprint: str, message: str | None = None, *, pruned: bool = False) -> None:
         """The store is the truth; nothing more is kept."""
+
+
+@dataclass(frozen=True)
+class Search:
+    """What is wanted of a search, beside its space.
+
+    Attributes:
+        target: cells the study shall have.
+        sampler: one of `samplers.SAMPLERS`.
+        seed: of the sampler.
+        objectives: what is optimised; the first one selects.
+        constraints: limits on what can be counted; a draw beyond them is not trained and not a cell.
+        points: tried first, in order.
+        warm: finished cells of other studies, told to the sampler.
+        retry_failed: try cells that failed once more.
+        storage: address of a data base for the Optuna study; "" is a file in the study's folder.
+    """
+
+    target: int
+    sampler: str = "tpe"
+    seed: int = 0
+    objectives: tuple[Objective, ...] = (TOP1,)
+    constraints: tuple[Constraint, ...] = ()
+    points: tuple[StartPoint, ...] = ()
+    warm: tuple[WarmCell, ...] = ()
+    retry_failed: bool = False
+    storage: str = ""
 
 
 class OptunaProposals:
@@ -65,82 +97,126 @@ class OptunaProposals:
     def __init__(
         self,
         directory: Path,
-        space: Space,
+        space: SpaceFunction,
         base: Recipe,
         dataset: Path,
         store: CellStore,
+        search: Search,
         *,
-        target: int,
-        metric: str,
-        sampler: str = "tpe",
-        seed: int = 0,
         earlier: Cell | None = None,
     ) -> None:
-        self._space, self._base, self._dataset, self._store = space, base, dataset, store
-        self._earlier = earlier
-        self._target, self._metric, self._sampler, self._seed = target, metric, sampler, seed
-        make_sampler(sampler, seed)  # a wrong name is refused before anything is written
-        self._storage = _storage(directory)
-        self._study = _open(directory.name, self._storage)
-        _quiet()
-        self._memory = optuna.create_study(direction="maximize")
-        self._numbers: dict[str, int] = {}  # fingerprint -> number in the persistent study
-        self._asked: dict[str, optuna.Trial | int] = {}  # fingerprint -> the same trial in memory
+        self._space, self._base, self._dataset, self._store = bind(space, base), base, dataset, store
+        self._search, self._earlier = search, earlier
+        # a sampler that cannot work is refused before anything is written
+        self._memory = Sampling(search.objectives, search.sampler, search.seed)
+        self._records = Records(directory, search.objectives, search.storage)
+        self._numbers: dict[str, int] = {}  # fingerprint -> number of its last record
+        self._asked: dict[str, int] = {}  # fingerprint -> number of the same trial in memory
+        self._running: dict[str, Cell] = {}
         self._unfinished: deque[Cell] = deque()
-        for record in self._study.get_trials(deepcopy=False):
-            self._take_up(record)
+        self._failed: dict[str, FrozenTrial] = {}
+        self._points = deque(search.points)
+        self._grid = grid(self._space) if search.sampler == GRID else None
+        self._refused = ""
+        self._build_up()
+        self._retries = deque(self._failed.values() if search.retry_failed else ())
 
     def known(self) -> list[Cell]:
         """The cells the study has already, in the order they were proposed."""
-        records = self._study.get_trials(deepcopy=False)
-        return [self._cell(record) for record in records]
+        records = {record.user_attrs[CELL]: record for record in self._records.all()}
+        return [self._cell(record) for record in records.values()]
 
     def next(self) -> Cell | None:
         if self._unfinished:
             return self._unfinished.popleft()
-        while len(self._numbers) < self._target:
-            cell = self._propose()
-            if cell is None:
-                return None
+        for cell in self._new():
             if self._store.result(cell.fingerprint) is None:
                 return cell
             self.settle(cell.fingerprint)  # trained before, by this study or another
         return None
 
-    def settle(self, fingerprint: str, message: str | None = None) -> None:
+    def settle(self, fingerprint: str, message: str | None = None, *, pruned: bool = False) -> None:
+        cell = self._running.pop(fingerprint, None)
+        if cell is None:
+            return  # told before
         result = self._store.result(fingerprint)
-        value = result.metric(self._metric) if result is not None else None
-        if value is not None:
-            state = TrialState.COMPLETE
+        found, reason = self._values(cell, result)
+        intermediate = {}
+        if found:
+            state, reason = TrialState.COMPLETE, ""
+        elif result is None and pruned:
+            state, reason, intermediate = TrialState.PRUNED, "", self._intermediate(fingerprint)
         else:
-            state = TrialState.FAIL
-            self._record_failure(fingerprint, message or self._why(result))
-        self._study.tell(self._numbers[fingerprint], value, state=state, skip_if_finished=True)
-        self._memory.tell(self._asked[fingerprint], value, state=state, skip_if_finished=True)
+            state, reason = TrialState.FAIL, message or reason
+        told = found or None
+        self._records.end(self._numbers[fingerprint], state, told, message=reason, intermediate=intermediate)
+        self._memory.tell(self._asked[fingerprint], state, told, intermediate)
 
-    def _why(self, result: CellResult | None) -> str:
+    def _values(self, cell: Cell, result: CellResult | None) -> tuple[list[float], str]:
         if result is None:
-            return "no result"
-        return f"{self._metric} is not a finite number" if result.status == FINISHED else result.status
+            return [], "no result"
+        if result.status != FINISHED:
+            return [], result.status
+        return values(self._search.objectives, result, cell.recipe, self._classes)
 
-    def _record_failure(self, fingerprint: str, reason: str) -> None:
-        number = self._numbers[fingerprint]
-        if not self._study.get_trials(deepcopy=False)[number].state.is_finished():
-            study_id = self._storage.get_study_id_from_name(self._study.study_name)
-            trial_id = self._storage.get_trial_id_from_study_id_trial_number(study_id, number)
-            self._storage.set_trial_user_attr(trial_id, MESSAGE, reason)
+    def _intermediate(self, fingerprint: str) -> dict[int, float]:
+        """The metric that selects at every epoch it was measured, from the cell's journal."""
+        name = self._search.objectives[0].name
+        found = epochs(read(self._store.journal(fingerprint))[0])
+        return {epoch: r["metrics"][name] for epoch, r in sorted(found.items()) if name in r["metrics"]}
+
+    @cached_property
+    def _classes(self) -> int:
+        return len(read_manifest(self._dataset).classes[0])
+
+    # ------------------------------------------------------------------------------------ what is there
+    def _build_up(self) -> None:
+        records = self._records.all()
+        warm: list[list[Any]] = self._records.note(_WARM, [])
+        known = {fingerprint for _, fingerprint, _ in warm}
+        new = [[len(records), w.fingerprint, dict(w.params)] for w in self._search.warm if w.fingerprint not in known]
+        if new:
+            warm = [*warm, *new]
+            self._records.set_note(_WARM, warm)  # a search that goes on is told the same cells
+        for position in range(len(records) + 1):
+            for _, fingerprint, params in (w for w in warm if w[0] == position):
+                self._warm_up(fingerprint, params)
+            if position < len(records):
+                self._take_up(records[position])
+
+    def _warm_up(self, fingerprint: str, params: Mapping[str, Any]) -> None:
+        try:
+            trial = replay(self._space, params)
+        except Unsuited:
+            return  # the space has changed since
+        cell = self._changed(changes_of(self._space, trial.params))
+        found, _ = self._values(cell, self._store.result(fingerprint))
+        if found:
+            self._memory.add(complete(trial, found))
 
     def _take_up(self, record: FrozenTrial) -> None:
         fingerprint = record.user_attrs[CELL]
+        rejected = [self._rejected(draw) for draw in record.user_attrs.get(REJECTED, [])]
         self._numbers[fingerprint] = record.number
-        self._memory.add_trial(record)
-        self._asked[fingerprint] = len(self._memory.get_trials(deepcopy=False)) - 1
+        self._asked[fingerprint] = self._memory.add(record, rejected=rejected)
+        tried = record.user_attrs.get(POINT)
+        self._points = deque(point for point in self._points if point.tag != tried)
+        self._failed.pop(fingerprint, None)
+        if record.state == TrialState.FAIL:
+            self._failed[fingerprint] = record
         if record.state.is_finished():
             return
+        self._running[fingerprint] = self._cell(record)
         if self._store.result(fingerprint) is not None:
             self.settle(fingerprint)
         else:
-            self._unfinished.append(self._cell(record))
+            self._unfinished.append(self._running[fingerprint])
+
+    def _rejected(self, draw: Mapping[str, Any]) -> FrozenTrial | None:
+        try:
+            return infeasible(replay(self._space, draw["params"]), draw["violations"]) if draw else None
+        except Unsuited:
+            return None  # the space has changed since
 
     def _cell(self, record: FrozenTrial) -> Cell:
         return self._changed(json.loads(record.user_attrs[CHANGES]))
@@ -151,126 +227,86 @@ class OptunaProposals:
             raise InterplayError("a search varies one stage: search the earlier stage in a study of its own")
         return Cell(recipe, self._dataset, self._earlier)
 
+    # ---------------------------------------------------------------------------------------- what is new
+    def _new(self) -> Iterator[Cell]:
+        while self._retries:
+            yield self._again(self._retries.popleft())
+        while len(self._numbers) < self._search.target:
+            cell = self._propose()
+            if cell is None:
+                return
+            yield cell
+
+    def _again(self, failed: FrozenTrial) -> Cell:
+        cell = self._cell(failed)
+        attributes = {key: failed.user_attrs[key] for key in (CELL, CHANGES)}
+        record = self._records.add(failed, attributes, {})
+        self._numbers[cell.fingerprint] = record.number
+        self._asked[cell.fingerprint] = self._memory.add(record)
+        self._running[cell.fingerprint] = cell
+        return cell
+
     def _propose(self) -> Cell | None:
         """A cell the study does not have yet, recorded; None if the space seems to hold no more."""
-        refused = ""
-        for attempt in range(_ATTEMPTS + _RANDOM):
-            # seeded by the number of records, so that a search that was stopped proposes what it would have
-            seed = torch_seed("sampler", self._seed, len(self._numbers), attempt)
-            self._memory.sampler = make_sampler(self._sampler if attempt < _ATTEMPTS else "random", seed)
-            trial = self._memory.ask()
-            changes = dict(self._space(trial))
-            try:
-                cell = self._changed(changes)
-            except InterplayError as error:
-                refused = str(error)
-                self._memory.tell(trial, state=TrialState.FAIL)
-                continue
-            if cell.fingerprint in self._numbers:
-                self._memory.tell(trial, state=TrialState.FAIL)
-                continue
-            self._add(trial, cell, changes)
-            return cell
-        if refused and not self._numbers:
-            raise InterplayError(f"the search space proposes nothing the recipe accepts: {refused}")
+        while self._points:
+            point = self._points.popleft()
+            if (cell := self._given(point.params, {POINT: point.tag})) is not None:
+                return cell
+        if self._grid is not None:
+            given = (self._given(params, {}) for params in self._grid)
+            return next((cell for cell in given if cell is not None), None)
+        own = attempts_of(self._search.sampler)
+        for attempt in range(own + _RANDOM):
+            trial = self._memory.ask(len(self._numbers), attempt, random=attempt >= own)
+            if (cell := self._try(trial, {})) is not None:
+                return cell
+        if self._refused and not self._numbers:
+            raise InterplayError(f"the search space proposes nothing the recipe accepts: {self._refused}")
         return None
 
-    def _add(self, trial: optuna.Trial, cell: Cell, changes: dict[str, Any]) -> None:
-        asked = self._memory.get_trials(deepcopy=False)[trial.number]
-        self._study.add_trial(
-            optuna.trial.create_trial(
-                state=TrialState.RUNNING,
-                params=asked.params,
-                distributions=asked.distributions,
-                user_attrs={CELL: cell.fingerprint, CHANGES: json.dumps(changes)},
-            )
-        )
-        self._numbers[cell.fingerprint] = len(self._numbers)
-        self._asked[cell.fingerprint] = trial
-
-
-def random_draws(space: Space, count: int) -> list[dict[str, Any]]:
-    """What `count` random trials of `space` suggested: parameter name -> value."""
-    _quiet()
-    study = optuna.create_study(sampler=RandomSampler(seed=0))
-    draws = []
-    for _ in range(count):
-        trial = study.ask()
-        space(trial)
-        draws.append(dict(trial.params))
-    return draws
-
-
-def check_feasible(space: Space, base: Recipe) -> None:
-    """Refuses a space of which no random draw gives a recipe.
-
-    Raises:
-        InterplayError: saying what is wrong with the last draw.
-    """
-    _quiet()
-    study = optuna.create_study(sampler=RandomSampler(seed=0))
-    refused: InterplayError | None = None
-    for _ in range(_RANDOM):
+    def _given(self, params: Mapping[str, Any], attributes: Mapping[str, Any]) -> Cell | None:
+        """The cell at a given point; what the point leaves open is drawn."""
+        attempts = _RANDOM
         try:
-            base.with_(dict(space(study.ask())))
-            return
+            cell = self._changed(changes_of(self._space, params))
+        except Unsuited:
+            pass  # it leaves something open
+        except InterplayError:
+            return None
+        else:
+            if cell.fingerprint in self._numbers or self._broken(cell):
+                return None
+            attempts = 1
+        for attempt in range(attempts):
+            trial = self._memory.ask(len(self._numbers), attempt, fixed=params)
+            if (found := self._try(trial, attributes)) is not None:
+                return found
+        return None
+
+    def _try(self, trial: optuna.Trial, attributes: Mapping[str, Any]) -> Cell | None:
+        """The cell of what `trial` suggests, recorded, if it is new and may be trained."""
+        changes = dict(self._space(trial))
+        try:
+            cell = self._changed(changes)
         except InterplayError as error:
-            refused = error
-    raise InterplayError(f"the search space proposes nothing the recipe accepts: {refused}")
+            self._refused = str(error)
+            self._memory.reject(trial, {"recipe": 1.0})
+            return None
+        if cell.fingerprint in self._numbers:
+            self._memory.reject(trial)
+            return None
+        if broken := self._broken(cell):
+            self._refused = f"it breaks {', '.join(broken)}"
+            self._memory.reject(trial, broken)
+            return None
+        drawn, kept, system = self._memory.accept(trial)
+        named = {CELL: cell.fingerprint, CHANGES: json.dumps(changes)}
+        record = self._records.add(drawn, {**named, **kept, **attributes}, system)
+        self._numbers[cell.fingerprint] = record.number
+        self._asked[cell.fingerprint] = trial.number
+        self._running[cell.fingerprint] = cell
+        return cell
 
-
-def changes_of(space: Space, params: Mapping[str, Any]) -> dict[str, Any]:
-    """The changes that `space` makes of given parameters.
-
-    Raises:
-        ValueError: if `space` asks for a parameter that is not given.
-    """
-    return dict(space(optuna.trial.FixedTrial(dict(params))))  # type: ignore[arg-type]
-
-
-def open_study(directory: Path) -> optuna.Study:
-    """The persistent Optuna study of a search, for reading.
-
-    Raises:
-        InterplayError: if the search has not been started.
-    """
-    if not _journal(directory).is_file():
-        raise InterplayError(f"study {directory.name!r} has not been started: there is no {_journal(directory)}")
-    return _open(directory.name, _storage(directory))
-
-
-def _journal(directory: Path) -> Path:
-    return directory / "optuna.journal"
-
-
-def _storage(directory: Path) -> optuna.storages.JournalStorage:
-    directory.mkdir(parents=True, exist_ok=True)
-    backend = JournalFileBackend(str(_journal(directory)))
-    return optuna.storages.JournalStorage(backend)
-
-
-def _open(name: str, storage: optuna.storages.JournalStorage) -> optuna.Study:
-    _quiet()
-    return optuna.create_study(study_name=name, storage=storage, direction="maximize", load_if_exists=True)
-
-
-def _quiet() -> None:
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-
-
-def make_sampler(name: str, seed: int) -> BaseSampler:
-    """A fresh sampler.
-
-    Raises:
-        InterplayError: if there is none of that name.
-    """
-    seed %= 2**32
-    samplers: dict[str, Callable[[], BaseSampler]] = {
-        "tpe": lambda: TPESampler(seed=seed, multivariate=True, group=True, constant_liar=True),
-        "random": lambda: RandomSampler(seed=seed),
-    }
-    if name not in samplers:
-        raise InterplayError(f"there is no sampler {name!r}{closest(name, samplers) or '; use tpe or random'}")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # multivariate and group
-        return samplers[name]()
+    def _broken(self, cell: Cell) -> dict[str, float]:
+        constraints = self._search.constraints
+        return violations(constraints, cell.recipe, self._classes) if constraints else {}

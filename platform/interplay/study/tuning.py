@@ -6,6 +6,8 @@ import logging
 import os
 import shutil
 import signal
+import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,56 +17,73 @@ os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")  # the journal 
 os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
 
 import ray
+import yaml
 from ray import tune
 from ray.tune.search import Searcher
 
 from interplay.cluster import trainables
-from interplay.study.execution import Execution, OnEnd, OnStart, make_job
-from interplay.study.proposals import Proposals
-from interplay.tracking.store import Cell, CellStore
+from interplay.study.dispatch import Dispatch, Later
+from interplay.study.execution import Execution, make_job
+from interplay.study.room import (
+    ACCELERATOR,
+    GROWS_TO,
+    concurrent,
+    largest_of,
+    parse_resources,
+    refuse_infeasible,
+)
+from interplay.study.schedulers import CellScheduler, Rungs
+from interplay.tracking.store import PRUNED, STOPPED, Cell
 
 _HEAD = "node:__internal_head__"
 """A resource every Ray cluster's head node has. Drivers of Ray Train jobs ask for a sliver of it: they take
 no CPU from their own workers, and run where no spot notice reaches them."""
 
+BOOTSTRAP = Path.home() / "ray_bootstrap_config.yaml"
+"""Where `ray up` leaves the cluster's description on its head."""
+
 MAX_FAILURES = 3
 """How often a cell whose process died is started again, from its last checkpoint."""
 
+STOP_S = 20.0
+"""Seconds that cells have for a checkpoint when the study is stopped."""
 
-def run_cells(
-    proposals: Proposals,
-    store: CellStore,
-    execution: Execution,
-    scratch: Path,
-    *,
-    on_start: OnStart = lambda cell: None,
-    on_end: OnEnd = lambda fingerprint, message: None,
-) -> bool:
-    """Trains every cell that `proposals` hands out.
+
+def run_cells(dispatch: Dispatch, execution: Execution, scratch: Path) -> bool:
+    """Trains every cell that `dispatch` hands out.
 
     Every call builds a fresh Tuner from what is missing: there is no Tune state to restore. What Tune writes
     goes to the folder `scratch`, on storage that every node sees, and is removed afterwards.
 
     Returns:
         False if it was interrupted.
+
+    Raises:
+        InterplayError: if the cluster can never give what a cell asks for.
     """
+    largest = _largest()
+    refuse_infeasible(execution, ray.nodes(), autoscales=bool(largest))
     executor = execution.chosen()
-    concurrency = execution.concurrency or _room(execution, executor)
+    concurrency = execution.concurrency or concurrent(execution, ray.cluster_resources(), largest)
 
     def job(cell: Cell) -> dict[str, Any]:
-        return make_job(cell, store, execution, executor).plain()
+        return make_job(cell, dispatch, execution, executor).plain()
 
-    searcher = _CellSearcher(proposals, job, on_start, on_end)
     if executor == "inline":
-        trainable = tune.with_resources(trainables.inline, {"cpu": execution.threads, "gpu": execution.gpus})
+        bundle = {"CPU": execution.threads, "GPU": execution.gpus}
+        if execution.accelerator:
+            bundle[f"{ACCELERATOR}{execution.accelerator}"] = 0.001
+        trainable = tune.with_resources(trainables.inline, tune.PlacementGroupFactory([bundle]))
     else:
         trainable = tune.with_resources(trainables.ray_train, tune.PlacementGroupFactory([{_HEAD: 0.001}]))
     shutil.rmtree(scratch, ignore_errors=True)  # of a driver that was killed
-    with _orderly_stop() as stopped:
+    with _orderly_stop(dispatch) as stopped:
+        searcher = _CellSearcher(dispatch, job, stopped)
         tuner = tune.Tuner(
             trainable,
             tune_config=tune.TuneConfig(
                 search_alg=searcher,
+                scheduler=_scheduler(dispatch),
                 num_samples=-1,
                 max_concurrent_trials=concurrency,
                 reuse_actors=True,
@@ -76,6 +95,7 @@ def run_cells(
                 storage_path=str(scratch),
                 failure_config=tune.FailureConfig(max_failures=MAX_FAILURES),
                 verbose=0,
+                callbacks=[_Attempts(dispatch, execution)],
             ),
         )
         tuner.fit()
@@ -84,34 +104,38 @@ def run_cells(
 
 
 class _CellSearcher(Searcher):  # type: ignore[misc]
-    """Tune's view of the proposals: a trial is a cell, and the cell store says how it ended."""
+    """Tune's view of the cells: a trial is a cell, and the cell store says how it ended."""
 
     def __init__(
-        self,
-        proposals: Proposals,
-        job: Callable[[Cell], dict[str, Any]],
-        on_start: OnStart,
-        on_end: OnEnd,
+        self, dispatch: Dispatch, job: Callable[[Cell], dict[str, Any]], interrupted: Callable[[], bool]
     ) -> None:
         super().__init__()
-        self._proposals, self._job, self._on_start, self._on_end = proposals, job, on_start, on_end
+        self._dispatch, self._job, self._interrupted = dispatch, job, interrupted
         self._cells: dict[str, str] = {}  # Tune's trial id -> fingerprint
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
-        cell = self._proposals.next()
+        cell = None if self._interrupted() else self._dispatch.next()
         if cell is None:
             return str(Searcher.FINISHED)
+        if isinstance(cell, Later):
+            return None  # Tune asks again
         self._cells[trial_id] = cell.fingerprint
-        self._on_start(cell)
         return self._job(cell)
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         fingerprint = self._cells.pop(trial_id, None)
         if fingerprint is None:
             return
-        message = "its process died; see the Ray logs" if error else str((result or {}).get("message") or "")
-        self._proposals.settle(fingerprint, message or None)
-        self._on_end(fingerprint, message)
+        if error:
+            self._dispatch.ended(fingerprint, "its process died; see the Ray logs")
+        elif result is None or self._is_stopped(result):
+            self._dispatch.interrupted(fingerprint)
+        else:
+            self._dispatch.ended(fingerprint, str(result["message"]), str(result["stopped"]))
+
+    def _is_stopped(self, result: dict[str, Any]) -> bool:
+        """Whether the person stopped the study: before the cell could say its last word, or with a checkpoint."""
+        return "message" not in result or (self._interrupted() and result["stopped"] == STOPPED)
 
     def set_search_properties(
         self, metric: str | None, mode: str | None, config: dict[str, Any], **spec: Any
@@ -129,31 +153,87 @@ class _CellSearcher(Searcher):  # type: ignore[misc]
         """Nothing to restore."""
 
 
-def _room(execution: Execution, executor: str) -> int:
-    total = ray.cluster_resources()
-    workers = execution.workers if executor == "train" else 1
-    room = int(total.get("CPU", 1) // (workers * execution.threads))
-    if execution.gpus:
-        room = min(room, int(total.get("GPU", 0) // (workers * execution.gpus)))
-    return max(1, room)
+class _Attempts(tune.Callback):  # type: ignore[misc]
+    """Notes in the study's ledger when a process begins with a cell, and when it dies."""
+
+    def __init__(self, dispatch: Dispatch, execution: Execution) -> None:
+        self._dispatch = dispatch
+        self._cpus, self._gpus = execution.cpus(), execution.workers * execution.gpus
+        self._accelerator = execution.accelerator
+
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self._dispatch.begun(
+            trial.config["fingerprint"], self._cpus, self._gpus, self._accelerator or _only_accelerator()
+        )
+
+    def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self._dispatch.broken(trial.config["fingerprint"])
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Tune pickles its callbacks to restore from; we never do."""
+        return {}
+
+
+def _scheduler(dispatch: Dispatch) -> CellScheduler | None:
+    if not isinstance(dispatch.cuts, Rungs):
+        return None
+
+    def answer(fingerprint: str, epoch: int, cut: bool) -> None:
+        dispatch.leases.answer(fingerprint, epoch, PRUNED if cut else "")
+
+    return CellScheduler(dispatch.cuts, answer)
+
+
+def _only_accelerator() -> str:
+    """The cluster's type of accelerator, if it has one only; a worker's own word replaces it later."""
+    types = [name for name in ray.cluster_resources() if name.startswith("accelerator_type:")]
+    return types[0].removeprefix("accelerator_type:") if len(types) == 1 else ""
+
+
+def _largest() -> dict[str, float]:
+    """The resources of the cluster when it has grown as far as it may; none if it does not grow."""
+    from ray._private.state import state
+
+    if said := os.environ.get(GROWS_TO):
+        return parse_resources(said)
+    if found := state.get_max_resources_from_cluster_config():
+        return {name: float(amount) for name, amount in found.items()}
+    if BOOTSTRAP.is_file():
+        return largest_of(yaml.safe_load(BOOTSTRAP.read_text(encoding="utf-8")))
+    return {}
 
 
 @contextmanager
-def _orderly_stop() -> Iterator[Callable[[], bool]]:
-    """SIGINT and SIGTERM end `fit` with its trials stopped; Tune itself listens to SIGINT and SIGUSR1 only."""
+def _orderly_stop(dispatch: Dispatch) -> Iterator[Callable[[], bool]]:
+    """SIGINT and SIGTERM end `fit`: cells are told to take a checkpoint and end, then Tune to stop what has not.
+
+    Tune itself listens to SIGINT and SIGUSR1 only.
+    """
     came: list[int] = []
+
+    def stop_cells() -> None:
+        # in a thread: a signal's handler must not wait for a lock that the code it interrupted holds
+        dispatch.leases.stop_all(STOPPED)
+        deadline = time.monotonic() + STOP_S
+        while dispatch.leases.held() and time.monotonic() < deadline:
+            time.sleep(0.1)
+        if not done.wait(3.0):  # it may end by itself now
+            os.kill(os.getpid(), signal.SIGUSR1)
 
     def stop(number: int, frame: object) -> None:
         if came:
             raise KeyboardInterrupt
         came.append(number)
         logging.getLogger(__name__).warning("stopping; run the same command to continue")
-        os.kill(os.getpid(), signal.SIGUSR1)
+        threading.Thread(target=stop_cells, name="stop", daemon=True).start()
 
+    done = threading.Event()
     previous = {s: signal.signal(s, stop) for s in (signal.SIGINT, signal.SIGTERM)}
+    previous[signal.SIGUSR1] = signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # one that comes after `fit` has ended
     os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"
     try:
         yield lambda: bool(came)
     finally:
+        done.set()
         for number, handler in previous.items():
             signal.signal(number, handler)

@@ -4,7 +4,7 @@ One JSON object on each line, each with `at` (Unix time) and `event`:
 
 - `start`: executor, workers, from which epoch, and the evidence that travels with every number;
 - `epoch`: `epoch` and `metrics`;
-- `end`: `status` and `metrics`, or a `message`.
+- `end`: `status` and `metrics`, or a `message`; after `pruned` and `stopped` another `start` may follow.
 """
 
 from __future__ import annotations
@@ -25,7 +25,11 @@ class Journal:
         self.path = path
 
     def append(self, event: str, **fields: Any) -> None:
-        line = json.dumps({"at": time.time(), "event": event, **fields}) + "\n"
+        self.write({"at": time.time(), "event": event, **fields})
+
+    def write(self, record: Record) -> None:
+        """Appends a record as it is."""
+        line = json.dumps(record) + "\n"
         self.path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         try:

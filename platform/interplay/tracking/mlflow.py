@@ -15,7 +15,7 @@ import json
 import logging
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from getpass import getuser
 from pathlib import Path
@@ -30,11 +30,10 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_CONFIGURE_LOGGING", "false")  # the command line decides what is printed
 os.environ.setdefault("MLFLOW_ENABLE_ASYNC_LOGGING", "false")
 
-from interplay.atomic import write_text
-from interplay.tracking.journal import Record, read
-from interplay.tracking.store import FINISHED, CellStore
+from interplay.tracking.journal import Journal, Record, read
+from interplay.tracking.store import FINISHED, PREEMPTED, PRUNED, STOPPED, CellStore
 
-_BATCH = 1000  # MLflow's limit for one call
+_BATCH, _FEW = 800, 100  # MLflow's limits for one call: 1,000 things, of them 100 parameters and 100 tags
 _VALUE = 6000  # and for a parameter's length
 _log = logging.getLogger(__name__)
 
@@ -51,16 +50,36 @@ class Child:
 
 @dataclass
 class _Sent:
-    """What MLflow has of a cell: its run, how far the journal was read, the last epoch."""
+    """What MLflow has of a cell: its run, how far the journal was read, the last epoch, whether it has ended."""
 
     run: str = ""
     offset: int = 0
     epoch: int = 0
+    ended: bool = False
 
 
 def tracking_uri(root: Path) -> str:
     """`$MLFLOW_TRACKING_URI`, or a SQLite file in the storage root."""
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{root / 'mlflow.db'}"
+
+
+def run_states(uri: str, study: str, experiment: str = "interplay") -> list[tuple[str, str, str]]:
+    """(role, cell, status) of every run that MLflow has of a study; the role is `study` or `cell`."""
+    from mlflow import MlflowClient
+
+    client = MlflowClient(uri)
+    found = client.get_experiment_by_name(experiment)
+    if found is None:
+        return []
+    states, token = [], None
+    while True:
+        where = f"tags.`interplay.study` = '{study}'"
+        page = client.search_runs([found.experiment_id], where, max_results=1000, page_token=token)
+        tags = ((run.data.tags, run.info.status) for run in page)
+        states += [(t["interplay.role"], t.get("interplay.cell", ""), str(status)) for t, status in tags]
+        token = page.token
+        if not token:
+            return states
 
 
 class StudyRun:
@@ -72,10 +91,11 @@ class StudyRun:
         self.uri = tracking_uri(root)
         self._store = CellStore(root)
         place = hashlib.sha256(self.uri.encode()).hexdigest()[:8]
-        self._state = root / "studies" / study / f"mlflow-{place}.json"
+        self._state = Journal(root / "studies" / study / f"mlflow-{place}.jsonl")
         self._sent = self._read_state()
         self._client: Any = None
         self._experiment_id = ""
+        self._found: dict[str, str] = {}  # cell -> run, of those that MLflow had when we came
         self.parent = ""
 
     def open(self) -> None:
@@ -94,6 +114,7 @@ class StudyRun:
             tags = {"interplay.kind": self._kind, "mlflow.note.content": self._description}
             self.parent = self._run({"interplay.role": "study"}, self._study, tags)
             self._client.update_run(self.parent, status="RUNNING")
+            self._found = self._find_children()
 
     def push(self, child: Child) -> bool:
         """Sends what is new in the child's journal. True if there was anything."""
@@ -102,18 +123,32 @@ class StudyRun:
         if not records:
             return False
         self.open()
-        if not sent.run:
-            identity = {"interplay.role": "cell", "interplay.cell": child.fingerprint}
-            tags = {"mlflow.parentRunId": self.parent, **child.tags}
-            # the run began when the cell did, not when MLflow heard of it
-            run = self._run(identity, child.name, tags, began=records[0]["at"])
-            self._log_params(run, child.params)
+        new = not sent.run
+        if new:
+            run = self._found.get(child.fingerprint) or self._create(
+                {"interplay.role": "cell", "interplay.cell": child.fingerprint},
+                child.name,
+                {"mlflow.parentRunId": self.parent, **child.tags},
+                records[0]["at"],  # the run began when the cell did, not when MLflow heard of it
+            )
+            self._found[child.fingerprint] = run
             self._client.log_text(run, self._recipe(child), "recipe.yaml")
-            sent.run = run  # only now: whatever failed is done again
-        sent.epoch = self._send(sent, records)
+            sent.run = run
+        try:
+            sent.epoch = self._send(sent, records, child.params if new else {})
+        except Exception:
+            sent.run = "" if new else sent.run  # whatever failed is done again
+            raise
         sent.offset = offset
-        self._write_state()
+        sent.ended = records[-1]["event"] == "end"
+        # appended, not written anew: what a cell costs must not grow with the cells before it
+        self._state.append("sent", cell=child.fingerprint, **vars(sent))
         return True
+
+    def has_all(self, fingerprint: str) -> bool:
+        """Whether the cell has ended, and MLflow knows."""
+        sent = self._sent.get(fingerprint)
+        return sent is not None and sent.ended
 
     def close(self, status: str, texts: Mapping[str, str] | None = None) -> None:
         """Ends the parent run, with `texts` (name -> content) as artifacts."""
@@ -126,9 +161,8 @@ class StudyRun:
 
     def stop_children(self) -> None:
         """Marks the runs of cells that have not ended as killed: nothing is running them any more."""
-        for fingerprint, sent in self._sent.items():
-            records, _ = read(self._store.journal(fingerprint))
-            if sent.run and records and records[-1]["event"] != "end":
+        for sent in self._sent.values():
+            if sent.run and not sent.ended:
                 self._client.set_terminated(sent.run, "KILLED")
 
     def runs(self) -> dict[str, str]:
@@ -143,64 +177,75 @@ class StudyRun:
         only = f"tags.`interplay.study` = '{self._study}'"
         return f"/#/experiments/{self._experiment_id}/runs?workflowType=machine_learning&searchFilter={quote(only)}"
 
-    def _run(
+    def _run(self, identity: Mapping[str, str], name: str, tags: Mapping[str, str]) -> str:
+        """The run with this identity in this study, created if there is none."""
+        found = self._client.search_runs([self._experiment_id], self._where(identity), max_results=1)
+        return str(found[0].info.run_id) if found else self._create(identity, name, tags)
+
+    def _create(
         self, identity: Mapping[str, str], name: str, tags: Mapping[str, str], began: float | None = None
     ) -> str:
-        """The run with this identity in this study, created if there is none."""
-        own = {"interplay.study": self._study, **identity}
-        clauses = " and ".join(f"tags.`{k}` = '{v}'" for k, v in own.items())
-        found = self._client.search_runs([self._experiment_id], clauses, max_results=1)
-        if found:
-            return str(found[0].info.run_id)
         began_ms = None if began is None else int(began * 1000)
         source = {"mlflow.source.name": "interplay", "mlflow.source.type": "LOCAL", "mlflow.user": getuser()}
-        run = self._client.create_run(self._experiment_id, began_ms, {**source, **own, **tags}, name)
-        return str(run.info.run_id)
+        own = {"interplay.study": self._study, **identity}
+        return str(
+            self._client.create_run(self._experiment_id, began_ms, {**source, **own, **tags}, name).info.run_id
+        )
 
-    def _log_params(self, run: str, params: Mapping[str, Any]) -> None:
-        from mlflow.entities import Param
+    def _where(self, identity: Mapping[str, str]) -> str:
+        own = {"interplay.study": self._study, **identity}
+        return " and ".join(f"tags.`{k}` = '{v}'" for k, v in own.items())
 
-        rows = [Param(key, str(value)[:_VALUE]) for key, value in params.items()]
-        for start in range(0, len(rows), 100):
-            self._client.log_batch(run, params=rows[start : start + 100])
+    def _find_children(self) -> dict[str, str]:
+        """Cell -> run. Asked for once: a search for each cell would take longer the more there are."""
+        found: dict[str, str] = {}
+        token = None
+        while True:
+            page = self._client.search_runs(
+                [self._experiment_id], self._where({"interplay.role": "cell"}), max_results=1000, page_token=token
+            )
+            found |= {run.data.tags["interplay.cell"]: str(run.info.run_id) for run in page}
+            token = page.token
+            if not token:
+                return found
 
-    def _send(self, sent: _Sent, records: list[Record]) -> int:
-        """Sends the records; the last epoch MLflow has now."""
-        from mlflow.entities import Metric, RunTag
+    def _send(self, sent: _Sent, records: list[Record], params: Mapping[str, Any]) -> int:
+        """Sends the records and the parameters in as few calls as MLflow takes; the last epoch it has now."""
+        from mlflow.entities import Metric, Param, RunTag
 
+        last, epoch = records[-1], sent.epoch
         metrics: list[Any] = []
-        epoch = sent.epoch
+        tags: dict[str, str] = {}
         for record in records:
             at = int(record["at"] * 1000)
             if record["event"] == "start":
-                self._client.update_run(sent.run, status="RUNNING")
-                evidence = [RunTag(f"interplay.{k}", _text(v)) for k, v in record["evidence"].items()]
-                evidence.append(RunTag("mlflow.source.git.commit", record["evidence"]["code_revision"]))
-                self._client.log_batch(sent.run, tags=evidence)
+                tags |= {f"interplay.{k}": _text(v) for k, v in record["evidence"].items()}
+                tags["mlflow.source.git.commit"] = record["evidence"]["code_revision"]
+                if last["event"] != "end":
+                    self._client.update_run(sent.run, status="RUNNING")
             elif record["event"] == "epoch" and record["epoch"] > epoch:
                 epoch = record["epoch"]  # an epoch trained again after a resume is not sent twice
                 metrics += _points(record["metrics"], at, epoch, Metric)
             elif record["event"] == "end":
                 final = {k: v for k, v in record.get("metrics", {}).items() if k.startswith("test/")}
                 metrics += _points(final, at, epoch, Metric)
-        for start in range(0, len(metrics), _BATCH):
-            self._client.log_batch(sent.run, metrics=metrics[start : start + _BATCH])
-        last = records[-1]
+                tags["interplay.status"] = record["status"]
+        rows = [Param(key, str(value)[:_VALUE]) for key, value in params.items()]
+        labels = [RunTag(key, value) for key, value in tags.items()]
+        while metrics or rows or labels:
+            self._client.log_batch(sent.run, metrics[:_BATCH], rows[:_FEW], labels[:_FEW])
+            metrics, rows, labels = metrics[_BATCH:], rows[_FEW:], labels[_FEW:]
         if last["event"] == "end":
-            self._client.set_tag(sent.run, "interplay.status", last["status"])
-            status = "FINISHED" if last["status"] == FINISHED else "FAILED"
+            # ended by its driver: what it has is sound, but it is no whole run and no failure
+            shown = {FINISHED: "FINISHED", PRUNED: "KILLED", STOPPED: "KILLED", PREEMPTED: "KILLED"}
+            status = shown.get(last["status"], "FAILED")
             self._client.set_terminated(sent.run, status, end_time=int(last["at"] * 1000))
         return epoch
 
     def _read_state(self) -> dict[str, _Sent]:
-        try:
-            return {k: _Sent(**v) for k, v in json.loads(self._state.read_text(encoding="utf-8")).items()}
-        except FileNotFoundError:
-            return {}
-
-    def _write_state(self) -> None:
-        self._state.parent.mkdir(parents=True, exist_ok=True)
-        write_text(self._state, json.dumps({k: vars(v) for k, v in self._sent.items()}))
+        """The last line of each cell counts."""
+        names = _Sent.__dataclass_fields__
+        return {r["cell"]: _Sent(**{k: r[k] for k in names}) for r in read(self._state.path)[0]}
 
 
 def _text(value: Any) -> str:
@@ -216,7 +261,9 @@ class Publisher:
 
     def __init__(self, study: StudyRun, every_s: float = 2.0) -> None:
         self._study, self._every_s = study, every_s
-        self._children: dict[str, Child] = {}
+        self._children: dict[str, Child] = {}  # whose journals may still grow
+        self._newest: set[str] = set()  # added since they were last looked at
+        self._lock = threading.Lock()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._loop, name="mlflow-publisher", daemon=True)
 
@@ -225,10 +272,12 @@ class Publisher:
 
     def add(self, child: Child) -> None:
         """From now on the child's journal is followed. A later child of the same cell replaces it."""
-        self._children[child.fingerprint] = child
+        with self._lock:
+            self._children[child.fingerprint] = child
+            self._newest.add(child.fingerprint)
 
     def finish(self, status: str, texts: Mapping[str, str] | None = None, timeout_s: float = 60.0) -> bool:
-        """Sends what is left and ends the parent run; False if MLflow did not take it within `timeout_s`.
+        """Sends what is left and ends the parent run; False if MLflow is away, or does not answer for `timeout_s`.
 
         What was not sent stays in the journals: `interplay sync` sends it.
         """
@@ -246,16 +295,26 @@ class Publisher:
             return False
         return True
 
-    def _push_all(self) -> None:
-        for child in list(self._children.values()):
+    def _push_all(self, until: Callable[[], bool] = lambda: False) -> None:
+        """Sends what is new of every cell that may still grow; leaves the rest when `until` says so."""
+        with self._lock:
+            children = list(self._children.values())
+            self._newest.clear()
+        for child in children:
+            if until():
+                return
             self._study.push(child)
+            with self._lock:
+                # an ended cell is not looked at again, unless it was added again meanwhile
+                if self._study.has_all(child.fingerprint) and child.fingerprint not in self._newest:
+                    self._children.pop(child.fingerprint, None)
 
     def _loop(self) -> None:
         wait = 0.0
         while not self._stop.wait(wait):
             try:
                 self._study.open()
-                self._push_all()
+                self._push_all(self._stop.is_set)  # `finish` sends the rest: it waits only for a call that hangs
                 wait = self._every_s
             except Exception as error:
                 wait = min(30.0, max(1.0, 2.0 * wait))

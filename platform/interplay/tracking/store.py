@@ -19,6 +19,10 @@ from interplay.recipe.part import LAST_CHECKPOINT
 FINISHED, DIVERGED, OUT_OF_MEMORY, FAILED = "finished", "diverged", "out_of_memory", "failed"
 """How a cell can end. The first two are results and are kept; the others leave none in the store."""
 
+PRUNED, STOPPED, PREEMPTED = "pruned", "stopped", "preempted"
+"""How it can be ended before its end: cut by a scheduler, because a budget is used up or the study is stopped, or as
+its machine is taken away. Its last checkpoint stays, and whoever needs the whole cell goes on from there."""
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -64,7 +68,10 @@ class CellResult:
 
 
 class CellStore:
-    """Cells under `root/cells/FINGERPRINT/`: recipe.yaml, journal.jsonl, checkpoint/ and result.json."""
+    """Cells under `root/cells/FINGERPRINT/`: recipe.yaml, journal.jsonl, checkpoint/ and result.json.
+
+    While a driver has a cell trained, lease.json is there too.
+    """
 
     def __init__(self, root: Path) -> None:
         self.root = root

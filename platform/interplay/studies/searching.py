@@ -1,0 +1,101 @@
+"""What a search is asked for, looked through before anything is started."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from interplay.data.manifest import read_manifest
+from interplay.errors import InterplayError
+from interplay.recipe import Recipe
+from interplay.study.definition import study_directory
+from interplay.study.objectives import Constraint, parse_constraints, parse_objectives, violations
+from interplay.study.points import Start, start_points, warm_cells
+from interplay.study.proposals import Search
+from interplay.study.records import check_storage
+from interplay.study.samplers import GRID, check_sampler
+from interplay.study.spaces import SpaceFunction, bind, check_feasible, grid
+from interplay.tracking.store import Cell
+
+TRIALS, MOST_OF_A_GRID = 16, 10_000
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a person asks of a search; see `run_search`."""
+
+    trials: int | None = None
+    sampler: str = "tpe"
+    seed: int = 0
+    objectives: Sequence[str] = ()
+    constraints: Sequence[str] = ()
+    start_from: Sequence[Start] = ()
+    published_first: bool = False
+    warm_start: Sequence[str] = ()
+    retry_failed: bool = False
+    optuna_storage: str = ""
+
+    def check(self, space: SpaceFunction, recipe: Recipe) -> None:
+        """Refuses what can be seen without the data set.
+
+        Raises:
+            InterplayError: saying what to change.
+        """
+        if self.trials is not None and self.trials < 1:
+            raise InterplayError(f"a search needs at least one trial, not {self.trials}")
+        check_sampler(self.sampler, len(parse_objectives(self.objectives)))
+        parse_constraints(self.constraints)
+        check_feasible(bind(space, recipe), recipe)
+
+    def plan(
+        self, space: SpaceFunction, recipe: Recipe, dataset: Path, earlier: Cell | None, *, root: Path, name: str
+    ) -> tuple[Search, list[str]]:
+        """The search, complete, and what a person should know of it.
+
+        Raises:
+            InterplayError: if constraints, points, earlier studies or the place of the Optuna study cannot work.
+        """
+        bound, limits = bind(space, recipe), parse_constraints(self.constraints)
+        classes = len(read_manifest(dataset).classes[0])
+
+        def refuse(changed: Recipe) -> str:
+            return _broken(limits, changed, classes)
+
+        def fingerprint_of(changes: Mapping[str, Any]) -> str:
+            return Cell(recipe.with_(dict(changes)), dataset, earlier).fingerprint
+
+        if limits:
+            check_feasible(bound, recipe, refuse)
+        points = start_points(self.start_from, space, recipe, published_first=self.published_first, refuse=refuse)
+        warm, taken = warm_cells(root, self.warm_start, bound, fingerprint_of)
+        check_storage(study_directory(root, name), self.optuna_storage)
+        search = Search(
+            target=self._target(bound),
+            sampler=self.sampler,
+            seed=self.seed,
+            objectives=parse_objectives(self.objectives),
+            constraints=limits,
+            points=points,
+            warm=warm,
+            retry_failed=self.retry_failed,
+            storage=self.optuna_storage,
+        )
+        return search, [f"the sampler is told of {taken}"] if warm else []
+
+    def _target(self, space: Any) -> int:
+        if self.trials is not None or self.sampler != GRID:
+            if self.sampler == GRID:
+                next(grid(space))  # a continuous dimension is refused
+            return self.trials or TRIALS
+        cells = sum(1 for _ in islice(grid(space), MOST_OF_A_GRID + 1))
+        if cells > MOST_OF_A_GRID:
+            raise InterplayError(f"the grid has more than {MOST_OF_A_GRID} cells; say how many with --trials")
+        return cells
+
+
+def _broken(limits: Sequence[Constraint], recipe: Recipe, classes: int) -> str:
+    broken = violations(limits, recipe, classes)
+    return "; ".join(f"{limit} is exceeded by {100 * excess:.0f} %" for limit, excess in broken.items())

@@ -1,0 +1,188 @@
+"""Which cell is trained now, and what becomes of it: between proposals and executors.
+
+A cell is handed out when this driver has its lease. One that another driver trains is put aside: the study goes on
+with others first, then waits, and takes it over if the other dies.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from enum import Enum
+from typing import Protocol
+
+from interplay.cluster.orders import LOST
+from interplay.study.ledger import Ledger
+from interplay.study.proposals import Proposals
+from interplay.tracking.journal import Journal, Record, read
+from interplay.tracking.lease import Leases
+from interplay.tracking.store import PRUNED, Cell, CellStore
+
+OnStart = Callable[[Cell], None]
+OnEnd = Callable[[str, str], None]
+"""Given a cell's fingerprint and, if it has no result, why."""
+
+CUT = "cut by the scheduler"
+
+LOOK_S = 1.0
+"""Seconds between two looks at the cells that others train."""
+
+
+class Later(Enum):
+    """There are cells left, and others are training them."""
+
+    WAIT = "wait"
+
+
+class Cuts(Protocol):
+    """A scheduler that cuts cells."""
+
+    def follows(self, cell: Cell) -> bool:
+        """Whether the cell can be cut at all."""
+        ...
+
+    def cut(self, cell: Cell, records: list[Record]) -> bool:
+        """Whether what the cell's journal says already is enough to cut it."""
+        ...
+
+
+class Dispatch:
+    """Hands out cells, one driver's; a context, in which leases are renewed.
+
+    Args:
+        proposals: which cells there are.
+        store: where they are.
+        leases: of this driver.
+        ledger: where their use is noted, with the budget.
+        cuts: of a scheduler, if there is one.
+        on_start: told of each cell that is handed out.
+        on_end: told of each cell that has ended.
+    """
+
+    def __init__(
+        self,
+        proposals: Proposals,
+        store: CellStore,
+        *,
+        leases: Leases | None = None,
+        ledger: Ledger | None = None,
+        cuts: Cuts | None = None,
+        on_start: OnStart = lambda cell: None,
+        on_end: OnEnd = lambda fingerprint, message: None,
+    ) -> None:
+        self.store, self.ledger, self.cuts = store, ledger, cuts
+        self.leases = leases or Leases(store.root / "cells")
+        self.stopped = ""  # which budget is used up
+        self._proposals, self._on_start, self._on_end = proposals, on_start, on_end
+        self._training: dict[str, Cell] = {}
+        self._elsewhere: dict[str, Cell] = {}
+        self._look_at = 0.0
+        self._entered = ExitStack()
+
+    def __enter__(self) -> Dispatch:
+        self._entered.enter_context(self.leases)
+        if self.ledger is not None:
+            self._entered.enter_context(self.ledger)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._entered.close()
+
+    def next(self) -> Cell | Later | None:
+        """The next cell to train; None when none is left, or the budget."""
+        if self.ledger is not None and (why := self.ledger.used_up()):
+            self.stopped = why
+            return None
+        if (cell := self._from_elsewhere()) is not None:
+            return cell
+        while (found := self._proposals.next()) is not None:
+            if self._is_ours(found):
+                return found
+        return Later.WAIT if self._elsewhere else None
+
+    def begun(self, fingerprint: str, cpus: float, gpus: float, device: str = "") -> None:
+        """A process trains the cell now."""
+        if self.ledger is not None:
+            self.ledger.begin(fingerprint, cpus, gpus, device)
+
+    def broken(self, fingerprint: str) -> None:
+        """That process has died; another may go on."""
+        if self.ledger is not None:
+            self.ledger.end(fingerprint, "lost", self._device(fingerprint))
+
+    def ended(self, fingerprint: str, message: str = "", stopped: str = "") -> None:
+        """Nothing trains the cell any more. `message` says what failed, `stopped` why its driver ended it."""
+        cell = self._training.pop(fingerprint)
+        if self.ledger is not None:
+            self.ledger.end(fingerprint, stopped or ("failed" if message else "ended"), self._device(fingerprint))
+        self.leases.release(fingerprint)
+        if stopped == LOST:
+            self._elsewhere[fingerprint] = cell
+        elif stopped == PRUNED:
+            self._prune(fingerprint)
+        elif stopped:
+            self._on_end(
+                fingerprint, f"{stopped}: {self.stopped or 'the budget is used up'}"
+            )  # not settled: the next run goes on with it
+        else:
+            self._proposals.settle(fingerprint, message or None)
+            self._on_end(fingerprint, message)
+
+    def interrupted(self, fingerprint: str) -> None:
+        """The person stopped the study; the cell stays as it is."""
+        self._training.pop(fingerprint, None)
+        self.leases.release(fingerprint)
+
+    def _from_elsewhere(self) -> Cell | None:
+        if not self._elsewhere or time.monotonic() < self._look_at:
+            return None
+        self._look_at = time.monotonic() + LOOK_S
+        for cell in list(self._elsewhere.values()):
+            if self._is_ours(cell):
+                return cell
+        return None
+
+    def _is_ours(self, cell: Cell) -> bool:
+        """Whether this driver is to train the cell now; what needs no training is settled."""
+        fingerprint = cell.fingerprint
+        if self.store.result(fingerprint) is None:
+            if not self.leases.take(fingerprint):
+                self._elsewhere[fingerprint] = cell
+                return False
+            self._elsewhere.pop(fingerprint, None)
+            if self.store.result(fingerprint) is None:  # it may have come just before the lease
+                if not self._is_cut(cell):
+                    self._training[fingerprint] = cell
+                    self._on_start(cell)
+                    return True
+                self.leases.release(fingerprint)
+                self._prune(fingerprint)
+                return False
+            self.leases.release(fingerprint)
+        self._elsewhere.pop(fingerprint, None)
+        self._proposals.settle(fingerprint)
+        self._on_end(fingerprint, "")
+        return False
+
+    def _is_cut(self, cell: Cell) -> bool:
+        """Whether the scheduler has cut it before: a decision that a killed driver took with it is taken again."""
+        if self.cuts is None:
+            return False
+        journal = self.store.journal(cell.fingerprint)
+        records, _ = read(journal)
+        if not self.cuts.cut(cell, records):
+            return False
+        if records[-1].get("status") != PRUNED:
+            Journal(journal).append("end", status=PRUNED, message="the cell was pruned by its driver")
+        return True
+
+    def _prune(self, fingerprint: str) -> None:
+        self._proposals.settle(fingerprint, CUT, pruned=True)
+        self._on_end(fingerprint, CUT)
+
+    def _device(self, fingerprint: str) -> str:
+        """What the cell's last worker said it runs on; only prices of GPUs need it."""
+        records, _ = read(self.store.journal(fingerprint))
+        starts = [record for record in records if record["event"] == "start"]
+        return str(starts[-1]["evidence"].get("device", "")) if starts else ""

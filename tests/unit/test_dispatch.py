@@ -1,0 +1,144 @@
+"""Which cell is trained now: what others train is waited for, what was cut stays cut, a budget ends it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from interplay.data.manifest import Manifest, write_manifest
+from interplay.recipe import Recipe
+from interplay.study.budget import Budget
+from interplay.study.dispatch import CUT, Dispatch, Later
+from interplay.study.execution import Execution
+from interplay.study.ledger import Ledger, read_ledger
+from interplay.study.proposals import ListedCells
+from interplay.study.schedulers import METRIC, Rungs
+from interplay.tracking.journal import Journal, read
+from interplay.tracking.lease import Leases, is_held
+from interplay.tracking.store import FINISHED, PRUNED, Cell, CellResult, CellStore, write_result
+
+EPOCHS = 9
+
+
+class Listed(ListedCells):
+    """Remembers what it is told."""
+
+    def __init__(self, cells: list[Cell]) -> None:
+        super().__init__(cells)
+        self.settled: list[tuple[str, str | None, bool]] = []
+
+    def settle(self, fingerprint: str, message: str | None = None, *, pruned: bool = False) -> None:
+        self.settled.append((fingerprint, message, pruned))
+
+
+@pytest.fixture
+def cells(tmp_path: Path, tiny: Recipe) -> list[Cell]:
+    beton = tmp_path / "none.beton"
+    write_manifest(beton, Manifest("none", [["a"]], {"train": 1}, (0.5,) * 3, (0.2,) * 3, 1, "00ff"))
+    recipe = tiny.with_({"schedule.epochs": EPOCHS})
+    return [Cell(recipe.with_seed(seed), beton) for seed in range(4)]
+
+
+def finish(store: CellStore, cell: Cell) -> None:
+    write_result(store.prepare(cell), CellResult(cell.fingerprint, FINISHED, {METRIC: 90.0}, {}))
+
+
+def names(*cells: Cell) -> list[str]:
+    return [cell.fingerprint for cell in cells]
+
+
+def test_others_cells_come_last(tmp_path: Path, cells: list[Cell], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("interplay.study.dispatch.LOOK_S", 0.0)
+    store, listed = CellStore(tmp_path), Listed(cells[:3])
+    a, b, c = cells[:3]
+    started: list[str] = []
+    with Leases(tmp_path / "cells", "other") as other:
+        assert other.take(a.fingerprint)
+        assert other.take(b.fingerprint)
+        with Dispatch(listed, store, on_start=lambda cell: started.append(cell.fingerprint)) as dispatch:
+            assert dispatch.next() == c
+            assert dispatch.next() is Later.WAIT
+            finish(store, c)
+            dispatch.ended(c.fingerprint)
+            finish(store, a)  # the other driver has trained it
+            other.release(a.fingerprint)
+            assert dispatch.next() is Later.WAIT
+            other.release(b.fingerprint)  # and has failed with this one
+            assert dispatch.next() == b
+            dispatch.ended(b.fingerprint, "failed too")
+            assert dispatch.next() is None
+    assert listed.settled == [(c.fingerprint, None, False), (a.fingerprint, None, False),
+                              (b.fingerprint, "failed too", False)]  # fmt: skip
+    assert started == names(c, b)
+
+
+def test_a_lost_cell_is_waited_for_and_taken_again(
+    tmp_path: Path, cells: list[Cell], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("interplay.study.dispatch.LOOK_S", 0.0)
+    listed, a = Listed(cells[:1]), cells[0]
+    with Dispatch(listed, CellStore(tmp_path)) as dispatch:
+        assert dispatch.next() == a
+        dispatch.ended(a.fingerprint, stopped="lost")
+        assert not listed.settled
+        assert dispatch.next() == a
+        dispatch.interrupted(a.fingerprint)
+        assert not is_held(tmp_path / "cells" / a.fingerprint, dispatch.leases.holder)
+    assert not listed.settled
+
+
+def reached(store: CellStore, cell: Cell, at: float, *values: float) -> None:
+    """The journal of a cell whose driver was killed."""
+    store.prepare(cell)
+    for epoch, value in enumerate(values, start=1):
+        Journal(store.journal(cell.fingerprint)).write(
+            {"at": at + epoch, "event": "epoch", "epoch": epoch, "metrics": {METRIC: value}}
+        )
+
+
+def test_a_decision_that_a_killed_driver_took_with_it_is_taken_again(tmp_path: Path, cells: list[Cell]) -> None:
+    store = CellStore(tmp_path)
+    good, cut, on, elsewhere = cells
+    reached(store, good, 0.0, *([90.0] * EPOCHS))
+    finish(store, good)
+    reached(store, cut, 100.0, 10.0, 20.0, 30.0)  # its driver decided at epoch 3, and died before it could tell
+    reached(store, on, 200.0, 10.0, 20.0)  # this one had not come so far
+    reached(store, elsewhere, 300.0, 30.0, 40.0, 50.0)  # behind too, of another study: unknown to the rungs
+    rungs = Rungs(Execution(scheduler="asha", grace=3), EPOCHS)
+    rungs.replay({cell.fingerprint: read(store.journal(cell.fingerprint))[0] for cell in (good, cut, on)})
+    ended: list[tuple[str, str]] = []
+    listed = Listed(cells)
+    with Dispatch(listed, store, cuts=rungs, on_end=lambda *told: ended.append(told)) as dispatch:
+        assert dispatch.next() == on
+        assert dispatch.next() is None
+    assert listed.settled == [
+        (good.fingerprint, None, False), (cut.fingerprint, CUT, True), (elsewhere.fingerprint, CUT, True)
+    ]  # fmt: skip
+    assert ended == [(good.fingerprint, ""), (cut.fingerprint, CUT), (elsewhere.fingerprint, CUT)]
+    for cell in (cut, elsewhere):
+        assert read(store.journal(cell.fingerprint))[0][-1]["status"] == PRUNED
+        assert store.result(cell.fingerprint) is None
+    # without a scheduler they are whole cells to be trained
+    with Dispatch(Listed([cut]), store) as dispatch:
+        assert dispatch.next() == cut
+
+
+def test_a_budget_ends_it(tmp_path: Path, cells: list[Cell]) -> None:
+    store, folder = CellStore(tmp_path), tmp_path / "studies" / "s"
+    listed = Listed(cells)
+    ledger = Ledger(folder, Budget(hours=1e-9))
+    with Dispatch(listed, store, ledger=ledger) as dispatch:
+        assert dispatch.next() is None
+        assert "raise --max-hours" in dispatch.stopped
+    ledger = Ledger(folder, Budget())
+    with Dispatch(listed, store, ledger=ledger) as dispatch:
+        (one, two) = (dispatch.next(), dispatch.next())
+        assert [one, two] == cells[:2]
+        dispatch.begun(names(*cells)[0], 2.0, 0.0)
+        dispatch.broken(names(*cells)[0])  # its process died, another one goes on
+        dispatch.begun(names(*cells)[0], 2.0, 0.0)
+        dispatch.ended(names(*cells)[0], stopped="stopped")
+    assert not listed.settled  # a stopped cell is neither cut nor failed: the next run goes on with it
+    use = read_ledger(folder).use(None)
+    assert (use.attempts, use.lost) == (2, 1)
