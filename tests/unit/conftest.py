@@ -1,10 +1,13 @@
-"""What the tests of looking into a `.beton` and of its damages share."""
+"""What tests share: a `.beton` to look into or to damage, and seeds for draws that are not ours."""
 
 from __future__ import annotations
 
+import random
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from interplay.data.manifest import manifest_path
@@ -27,3 +30,14 @@ def beton(written: Path, tmp_path: Path) -> Path:
     for file in (written, manifest_path(written), origins_path(written)):
         shutil.copy(file, tmp_path / file.name)
     return path
+
+
+@pytest.fixture
+def seeded() -> Iterator[None]:
+    """Python's and NumPy's own generators, which timm draws from, start at 0 and are put back."""
+    state = random.getstate(), np.random.get_state()
+    random.seed(0)
+    np.random.seed(0)
+    yield
+    random.setstate(state[0])
+    np.random.set_state(state[1])

@@ -17,6 +17,8 @@ from interplay.augment.operations import Layer, apply_layer
 from interplay.recipe import AugMix
 from tests.unit.augment_images import from_pil, keys, photos, to_pil
 
+pytestmark = pytest.mark.usefixtures("seeded")  # what timm draws
+
 CONFIGS = {
     "augmix-m3-w3": AugMix(),
     "augmix-m5-w4-d2": AugMix(magnitude=5.0, width=4, depth=2),
@@ -24,18 +26,6 @@ CONFIGS = {
 }
 Drawn = list[list[tuple[str, float]]]
 """For each image, the operations of all chains in order, with their values."""
-
-
-@pytest.fixture(autouse=True)
-def _seeded() -> Iterator[None]:
-    import random
-
-    state = random.getstate(), np.random.get_state()
-    random.seed(0)
-    np.random.seed(0)
-    yield
-    random.setstate(state[0])
-    np.random.set_state(state[1])
 
 
 def ours(drawn: Chains, count: int) -> Drawn:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import random
 from collections import Counter
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -130,16 +128,6 @@ def timms(config: str, count: int) -> Draws:
         transform(Probe(seen))
         found.append(tuple(seen))
     return found
-
-
-@pytest.fixture
-def seeded() -> Iterator[None]:
-    state = random.getstate(), np.random.get_state()
-    random.seed(0)
-    np.random.seed(0)
-    yield
-    random.setstate(state[0])
-    np.random.set_state(state[1])
 
 
 TIMM_CONFIGS: dict[str, Policy] = {
