@@ -266,10 +266,15 @@ def test_a_publisher_looks_only_at_cells_that_may_still_grow(root: Path, tiny: R
         time.sleep(0.05)
     assert looked.count("cut") == 1
     start = {"at": START + 50, "event": "start", "epoch": 3, "evidence": {"device": "CPU", "code_revision": "abc"}}
+    publisher.started(cut)
+    seen = looked.count("running")
+    while looked.count("running") < seen + 5:  # it says still that it has ended
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
     append(root, "cut", start)
-    publisher.add(cut)
     final = {"val/top1": 93.0, "test/top1": 92.5}
     append(root, "cut", {"at": START + 60, "event": "end", "status": FINISHED, "metrics": final})
+    publisher.ended("cut")
     assert publisher.finish("KILLED")
     shown = {r.data.tags.get("interplay.cell"): r for r in all_runs(view.uri)}
     assert (shown["cut"].info.status, shown["cut"].data.tags["interplay.status"]) == ("FINISHED", FINISHED)

@@ -140,10 +140,11 @@ class Run:
     ) -> Dispatch:
         def started(cell: Cell) -> None:
             child = child_of(self.definition, cell.fingerprint, cell.recipe)
-            publisher.add(child)
+            publisher.started(child)
             self.progress.started(cell, child.name)
 
         def ended(fingerprint: str, message: str) -> None:
+            publisher.ended(fingerprint)
             self.progress.ended(fingerprint, store.result(fingerprint), message)
 
         budget = self.execution.budget

@@ -262,7 +262,7 @@ class Publisher:
     def __init__(self, study: StudyRun, every_s: float = 2.0) -> None:
         self._study, self._every_s = study, every_s
         self._children: dict[str, Child] = {}  # whose journals may still grow
-        self._newest: set[str] = set()  # added since they were last looked at
+        self._training: set[str] = set()
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._loop, name="mlflow-publisher", daemon=True)
@@ -271,10 +271,20 @@ class Publisher:
         self._thread.start()
 
     def add(self, child: Child) -> None:
-        """From now on the child's journal is followed. A later child of the same cell replaces it."""
+        """From now on the child's journal is followed, to its end. A later child of the same cell replaces it."""
         with self._lock:
             self._children[child.fingerprint] = child
-            self._newest.add(child.fingerprint)
+
+    def started(self, child: Child) -> None:
+        """The cell is trained, and its journal grows: also when it says of an earlier run that it ended."""
+        with self._lock:
+            self._children[child.fingerprint] = child
+            self._training.add(child.fingerprint)
+
+    def ended(self, fingerprint: str) -> None:
+        """Nothing trains the cell any more."""
+        with self._lock:
+            self._training.discard(fingerprint)
 
     def finish(self, status: str, texts: Mapping[str, str] | None = None, timeout_s: float = 60.0) -> bool:
         """Sends what is left and ends the parent run; False if MLflow is away, or does not answer for `timeout_s`.
@@ -299,14 +309,13 @@ class Publisher:
         """Sends what is new of every cell that may still grow; leaves the rest when `until` says so."""
         with self._lock:
             children = list(self._children.values())
-            self._newest.clear()
         for child in children:
             if until():
                 return
             self._study.push(child)
             with self._lock:
-                # an ended cell is not looked at again, unless it was added again meanwhile
-                if self._study.has_all(child.fingerprint) and child.fingerprint not in self._newest:
+                # an ended cell is not looked at again; one that was stopped may have begun anew
+                if self._study.has_all(child.fingerprint) and child.fingerprint not in self._training:
                     self._children.pop(child.fingerprint, None)
 
     def _loop(self) -> None:
