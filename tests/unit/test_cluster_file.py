@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -172,10 +174,31 @@ def test_every_command_is_a_shell_command(file: Path) -> None:
 def test_it_installs_what_ffcv_and_the_package_need(file: Path) -> None:
     config = config_of(file)
     assert set(shlex.split("\n".join(config["initialization_commands"]))) >= FFCV_NEEDS
-    setup = next(command for command in config["setup_commands"] if "tomllib" in command)
-    code = re.search(r"-c '(.+?)'\)", setup)
-    assert code is not None
-    assert wanted(code[1].replace("/home/ubuntu/interplay-environment", str(ROOT))) == dependencies()
+    install = next(command for command in config["setup_commands"] if "constraints.txt" in command)
+    assert shlex.split(install)[-1] == "$HOME/interplay-environment[platform,cloud]"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("file", CLOUDS)
+def test_a_job_without_the_c_extension_finds_that_of_its_node(file: Path, tmp_path: Path) -> None:
+    """What the cluster file brings to a node can be installed there; a job's own code comes without the extension."""
+    place, node, site = "/home/ubuntu/interplay-environment/", tmp_path / "node", tmp_path / "site"
+    node.mkdir()
+    for there, here in config_of(file)["file_mounts"].items():
+        if there.startswith(place):
+            copy = shutil.copytree if (ROOT / here).is_dir() else shutil.copy
+            copy(ROOT / here, node / there.removeprefix(place))
+    for leftover in node.rglob("*.so"):
+        leftover.unlink()
+    shutil.copytree(node / "platform", tmp_path / "job")
+    install = [sys.executable, "-m", "pip", "install", "-q", "--no-build-isolation", "--no-deps", "--no-index"]
+    subprocess.run([*install, "--target", site, node], check=True, capture_output=True)
+    code = "from interplay import native; print(native.__file__); print(native._pixels.__file__)"
+    environment = os.environ | {"PYTHONPATH": f"{tmp_path / 'job'}{os.pathsep}{site}"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    python, extension = map(Path, done.stdout.split())
+    assert python.is_relative_to(tmp_path / "job")
+    assert extension.is_relative_to(site)
 
 
 def test_the_image_installs_the_same() -> None:

@@ -386,6 +386,12 @@ def test_the_extension_can_be_switched_off() -> None:
     assert done.stdout.split() == ["False", "True"]
 
 
+def test_an_extension_of_other_code_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert native._find().__file__ == native._pixels.__file__
+    monkeypatch.setattr(native, "_VERSION", native._VERSION + 1)
+    assert native._find() is None
+
+
 def test_slow_decoding_is_announced_once(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     pipeline._announce_pillow.cache_clear()
     with caplog.at_level(logging.WARNING):

@@ -2,28 +2,50 @@
 
 It decodes the part of a JPEG that a window needs with libjpeg-turbo and resizes it with Pillow's own
 fixed-point arithmetic. `AVAILABLE` tells whether it was built (it needs a C compiler and libjpeg's headers
-when the package is installed); the environment variable `INTERPLAY_NATIVE=0` switches it off. Without it
-Pillow does the same work.
+when the package is installed, and again when it changes); the environment variable `INTERPLAY_NATIVE=0`
+switches it off. Without it Pillow does the same work.
 """
 
 from __future__ import annotations
 
 import os
+import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from importlib.machinery import PathFinder
+from importlib.util import module_from_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from interplay.errors import InterplayError
 
+_VERSION = 1
+"""Of the extension that fits this code."""
+
+
+def _find() -> Any:
+    """The extension beside this file, or that of an installed package: a job's code travels without its own."""
+    elsewhere = (Path(place) / "interplay" / "native" for place in sys.path)
+    for folder in (Path(__file__).parent, *elsewhere):
+        spec = PathFinder.find_spec("interplay.native._pixels", [str(folder)])
+        if spec is None or spec.loader is None:
+            continue
+        try:
+            module = module_from_spec(spec)
+            spec.loader.exec_module(module)
+        except ImportError:
+            continue  # of another Python, or without its libraries
+        if getattr(module, "VERSION", None) == _VERSION:
+            return module
+    return None
+
+
 if TYPE_CHECKING:
     from interplay.native import _pixels
 else:
-    try:
-        from interplay.native import _pixels
-    except ImportError:
-        _pixels = None
+    _pixels = _find()
 
 BUILT: bool = _pixels is not None
 AVAILABLE: bool = BUILT and os.environ.get("INTERPLAY_NATIVE", "1") != "0"

@@ -2,6 +2,8 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+VERSION: int
+
 def fill(
     base: NDArray[Any],
     starts: NDArray[Any],

@@ -108,4 +108,11 @@ static PyMethodDef METHODS[] = {{"fill", py_fill, METH_VARARGS, NULL},
 
 static struct PyModuleDef MODULE = {PyModuleDef_HEAD_INIT, .m_name = "_pixels", .m_size = -1, .m_methods = METHODS};
 
-PyMODINIT_FUNC PyInit__pixels(void) { return PyModule_Create(&MODULE); }
+// Raised with every change of what the functions take: code that travels without its extension finds another's.
+#define VERSION 1
+
+PyMODINIT_FUNC PyInit__pixels(void) {
+    PyObject *module = PyModule_Create(&MODULE);
+    if (module && PyModule_AddIntMacro(module, VERSION) < 0) Py_CLEAR(module);
+    return module;
+}
