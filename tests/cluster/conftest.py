@@ -13,7 +13,7 @@ from interplay.cluster.session import session
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")  # others of this process start clusters of their own
 def ray_session() -> Iterator[None]:
     os.environ["PYTHONPATH"] = f"{ROOT / 'platform'}{os.pathsep}{ROOT}"  # for the workers
     with session():

@@ -9,6 +9,8 @@ import pytest
 
 from interplay.drill import drill, drill_table
 from interplay.report.draw import to_text
+from interplay.tracking.journal import Record, read
+from interplay.tracking.store import FINISHED, PREEMPTED
 
 ROOT = Path(__file__).parents[2]
 SEED = int(os.environ.get("INTERPLAY_DRILL_SEED", "0"))
@@ -43,3 +45,28 @@ def test_twenty_kills(tmp_path: Path) -> None:
 
 def test_the_tracker_goes_and_cells_break(tmp_path: Path) -> None:
     survive(tmp_path / "drill", "mlflow-killed", "mlflow-hung", "nan", "memory", cells=2, moments=1)
+
+
+def test_machines_are_taken_away(tmp_path: Path) -> None:
+    """Three raylets and a head on this machine: one is lost below a job of two workers, others get a spot notice."""
+    folder = tmp_path / "drill"
+    survive(folder, "node", "notice", cells=2, moments=2)
+    lost, noticed = journals(folder / "node"), journals(folder / "notice")
+    assert begun_again(lost) >= 1
+    moved = [records for records in noticed if any(r.get("status") == PREEMPTED for r in records)]
+    assert begun_again(moved) >= 1
+    assert all(records[-1]["status"] == FINISHED for records in moved)
+
+
+def test_storage_loses_what_it_has_promised(tmp_path: Path) -> None:
+    survive(tmp_path / "drill", "storage", cells=2, moments=2)
+
+
+def journals(root: Path) -> list[list[Record]]:
+    return [read(path)[0] for path in root.glob("cells/*/journal.jsonl")]
+
+
+def begun_again(found: list[list[Record]]) -> int:
+    """Cells that went on from a checkpoint within their training."""
+    starts = [[r["epoch"] for r in records if r["event"] == "start"] for records in found]
+    return sum(max(epochs[1:], default=0) >= 1 for epochs in starts)

@@ -18,8 +18,9 @@ def drill(ctx: click.Context, faults: tuple[str, ...], moments: int, cells: int,
     """Break a small study at random moments, and show that its table is unchanged.
 
     On the cluster of $RAY_ADDRESS, or one of its own on this machine, and in a new folder of --storage. Only
-    processes of that study are broken. FAULT is driver, stop, trial, worker, controller, mlflow-killed, mlflow-hung,
-    nan or memory; all of them if none is named. Exit code 1 if anything was lost, done twice or left running.
+    processes of that study are broken, but `node` and `notice` take machines away. FAULT is driver, stop, storage,
+    trial, worker, controller, node, notice, mlflow-killed, mlflow-hung, nan or memory; all of them if none is named.
+    Exit code 1 if anything was lost, done twice or left running.
     """
     from interplay.cluster.revision import code_revision
     from interplay.drill import FAULTS, drill_table

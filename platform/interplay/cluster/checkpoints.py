@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 from interplay.cluster.job import Job
+from interplay.errors import InterplayError
 from interplay.training import Ranks, State, Writer, load
 
 BEST_BY = "val/top1"
+_log = logging.getLogger(__name__)
 
 
 class Checkpoints:
@@ -31,11 +34,12 @@ class Checkpoints:
         self._writer.close()
 
     def latest(self) -> State | None:
-        """What to go on from, if there is anything."""
-        if self._job.keep_best and (best := self._folder / "best.pt").is_file():
-            self._best = float(load(best)["metrics"].get(BEST_BY, self._best))
-        last = self._folder / "last.pt"
-        return load(last) if last.is_file() else None
+        """What to go on from, if there is anything: a file that storage has damaged is as good as none."""
+        if self._job.keep_best and (best := _read(self._folder / "best.pt")) is not None:
+            self._best = float(best["metrics"].get(BEST_BY, self._best))
+        kept = sorted(self._folder.glob("epoch-*.pt"), reverse=True)
+        found = (_read(path) for path in (self._folder / "last.pt", *kept))
+        return next((state for state in found if state is not None), None)
 
     def after_step(self, state: Callable[[], State]) -> None:
         """Takes one if enough time has passed."""
@@ -69,3 +73,13 @@ class Checkpoints:
     def _save(self, state: Callable[[], State], *paths: Path) -> None:
         self._writer.save(state(), *paths)
         self._saved_at = time.monotonic()
+
+
+def _read(path: Path) -> State | None:
+    if not path.is_file():
+        return None
+    try:
+        return load(path)
+    except InterplayError as error:
+        _log.warning("%s; the cell goes on from an earlier one, or begins again", error)
+        return None

@@ -35,8 +35,8 @@ def session(verbose: bool = False) -> Iterator[None]:
             # The dashboard must run: without it Tune never gets a stopped trial's resources back, and Ray Train
             # waits 12 seconds at the end of each job. Ray's processes are told where it is: by themselves they
             # ask the last cluster of this machine, which may be dead.
-            port = _free_port()
-            with _variables({**ONE_MACHINE, "RAY_API_SERVER_ADDRESS": f"http://127.0.0.1:{port}"}):
+            port = free_port()
+            with variables({**ONE_MACHINE, "RAY_API_SERVER_ADDRESS": f"http://127.0.0.1:{port}"}):
                 ray.init(
                     address="local",  # likewise
                     include_dashboard=True,
@@ -50,14 +50,15 @@ def session(verbose: bool = False) -> Iterator[None]:
         ray.shutdown()
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of this machine that nobody uses now."""
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         return int(s.getsockname()[1])
 
 
 @contextmanager
-def _variables(values: dict[str, str]) -> Iterator[None]:
+def variables(values: dict[str, str]) -> Iterator[None]:
     """Environment variables for this block. Processes started in it inherit them; we ourselves keep our own, for
     Ray prefers them to addresses it is given.
     """

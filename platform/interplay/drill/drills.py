@@ -8,26 +8,28 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from interplay.cluster.session import session
 from interplay.data import locate
 from interplay.drill import failing
+from interplay.drill.nodes import cluster
 from interplay.drill.outcome import (
     Numbers,
     Outcome,
     numbers,
+    resumed,
     table_of,
     trained_again,
     wrong_runs,
     wrong_trials,
 )
-from interplay.drill.processes import kill_one
+from interplay.drill.processes import strike
 from interplay.drill.tracker import Tracker
-from interplay.drill.victim import EPOCHS, Victim, ablation, search
+from interplay.drill.victim import Cells, Victim, ablation, search
 from interplay.errors import InterplayError
+from interplay.recipe.part import LAST_CHECKPOINT
 from interplay.report.draw import Table
 from interplay.tracking.store import FINISHED
 
@@ -37,6 +39,9 @@ FAULTS = {
     "trial": "the process that trains a cell is killed",
     "worker": "a worker of a Ray Train job is killed",
     "controller": "the controller of a Ray Train job is killed",
+    "node": "a machine on which a worker of a job of two works is lost, and another one comes",
+    "notice": "a cell's machine gets notice that it will be taken away, and another one comes",
+    "storage": "the driver is killed, the checkpoints are cut in half, and the command run again",
     "mlflow-killed": "the MLflow server is killed and comes back",
     "mlflow-hung": "the MLflow server hangs (SIGSTOP) and comes back",
     "nan": "the loss of some cells becomes NaN in the middle of their training",
@@ -46,6 +51,11 @@ _LAST = 0.85
 """Moments come before this part of the study's epochs, so that there is something left to break."""
 _JITTER_S = 0.5
 _AWAY_S = (1.0, 6.0)
+_CELLS = {"worker": Cells(1), "controller": Cells(1), "node": Cells(2, epochs=30), "notice": Cells(epochs=60)}
+"""How the cells of a fault's study are trained, if not as usual."""
+_AGAIN = ("driver", "stop", "storage")
+"""Faults that end the driver."""
+_OF_NODES = ("node", "notice")
 
 Tell = Callable[[str], None]
 
@@ -71,8 +81,22 @@ class _Drill:
     moments: int
     seed: int
     environment: dict[str, str]
+    bring: Callable[[], None]
     tell: Tell
-    reference: tuple[Numbers, Table] = field(default_factory=lambda: ({}, ([], [])))
+    references: dict[Cells, tuple[Numbers, Table]] = field(default_factory=dict)
+
+    def reference(self, cells: Cells) -> tuple[Numbers, Table]:
+        """What the study gives undisturbed. A job of one worker gives what an inline cell does."""
+        cells = replace(cells, workers=cells.workers if cells.workers > 1 else 0)
+        if cells not in self.references:
+            began = time.monotonic()
+            root = self.folder / f"undisturbed-{len(self.references) + 1}"
+            with search(root, self.dataset, self.cells, self.environment, cells) as study:
+                if study.finish(study.start()) != 0:
+                    raise InterplayError(f"the study fails without any fault; what it said is in {study.log}")
+                self.references[cells] = numbers(study), table_of(study)
+            self.tell(f"undisturbed: {self.cells} cells of {cells.epochs} epochs in {time.monotonic() - began:.0f} s")
+        return self.references[cells]
 
 
 @dataclass
@@ -122,72 +146,78 @@ def _drill(
     folder: Path, faults: Sequence[str], cells: int, moments: int, seed: int, tell: Tell, verbose: bool
 ) -> Iterator[Outcome]:
     folder.mkdir(parents=True)
-    with _cluster(folder, verbose) as environment:
-        common = _Drill(folder, locate("digits", folder / "datasets"), cells, moments, seed, environment, tell)
-        began = time.monotonic()
-        with search(folder / "undisturbed", common.dataset, cells, environment) as undisturbed:
-            if undisturbed.finish(undisturbed.start()) != 0:
-                raise InterplayError(f"the study fails without any fault; what it said is in {undisturbed.log}")
-        tell(f"undisturbed: {cells} cells in {time.monotonic() - began:.0f} s")
-        common.reference = numbers(undisturbed), table_of(undisturbed)
+    several = any(fault in _OF_NODES for fault in faults)
+    with cluster(folder / "notices", several=several, verbose=verbose) as bring:
+        dataset, environment = locate("digits", folder / "datasets"), _environment(folder)
+        common = _Drill(folder, dataset, cells, moments, seed, environment, bring, tell)
         for fault in faults:
-            began = time.monotonic()
-            yield _RUN[fault](common, fault, began)
+            yield _RUN[fault](common, fault)
 
 
-@contextmanager
-def _cluster(folder: Path, verbose: bool) -> Iterator[dict[str, str]]:
-    """A cluster that outlives the drivers, and the variables of their processes."""
+def _environment(folder: Path) -> dict[str, str]:
+    """Of the study's own processes."""
     import ray
 
-    with session(verbose):
-        variables = {
-            "RAY_ADDRESS": ray.get_runtime_context().gcs_address,
-            "MLFLOW_TRACKING_URI": f"sqlite:///{folder / 'mlflow.db'}",
-            "PYTHONUNBUFFERED": "1",
-        }
-        yield {**os.environ, **variables}
+    variables = {
+        "RAY_ADDRESS": ray.get_runtime_context().gcs_address,
+        "MLFLOW_TRACKING_URI": f"sqlite:///{folder / 'mlflow.db'}",
+        "PYTHONUNBUFFERED": "1",
+    }
+    return {**os.environ, **variables}
 
 
 # ------------------------------------------------------------------------------------ processes that are killed
-def _processes(drill: _Drill, fault: str, began: float) -> Outcome:
+def _processes(drill: _Drill, fault: str) -> Outcome:
     rng = random.Random(f"{fault} {drill.seed}")
-    executor = "train" if fault in ("worker", "controller") else "inline"
-    victim = search(drill.folder / fault, drill.dataset, drill.cells, drill.environment, executor)
-    drawn, course = _draw(drill, rng), _Course()
+    cells = _CELLS.get(fault, Cells())
+    reference, began = drill.reference(cells), time.monotonic()
+    victim = search(drill.folder / fault, drill.dataset, drill.cells, drill.environment, cells)
+    drawn, course = _draw(drill, rng, cells), _Course()
     with victim:
         process = victim.start()
         for moment in drawn:
             ended = _wait_until(moment, victim, process)
             course.snapshots.append(victim.finished())
-            struck = "" if ended else _strike(fault, victim, process, rng, course)
+            struck = "" if ended else _break(fault, victim, process, rng, course)
             drill.tell(f"{fault}: after {moment}: {struck or 'nothing to break'}")
             course.missed += not struck
-            if fault in ("driver", "stop"):
+            if fault in _OF_NODES:
+                drill.bring()
+            if fault in _AGAIN:
                 process = victim.start()
         code = victim.finish(process)
-    starts = f"the command was run {1 + course.restarts} times, the last exit code was {code}"
-    return _outcome(drill, victim, fault, drawn, course, code == 0, starts, began)
+    seen = f"the command was run {1 + course.restarts} times, the last exit code was {code}; {resumed(victim)}"
+    return _outcome(victim, reference, fault, drawn, course, code == 0, seen, began)
 
 
-def _strike(fault: str, victim: Victim, process: subprocess.Popen[bytes], rng: random.Random, course: _Course) -> str:
+def _break(fault: str, victim: Victim, process: subprocess.Popen[bytes], rng: random.Random, course: _Course) -> str:
     """What was broken."""
-    if fault not in ("driver", "stop"):
-        return kill_one(fault, process.pid, rng)
+    if fault not in _AGAIN:
+        return strike(fault, process.pid, rng)
     course.restarts += 1
-    process.send_signal(signal.SIGKILL if fault == "driver" else signal.SIGTERM)
+    process.send_signal(signal.SIGTERM if fault == "stop" else signal.SIGKILL)
     code = victim.finish(process)
-    return f"driver {process.pid} ended with {code}, {victim.training()} cells in its hands"
+    cut = f", {_cut_checkpoints(victim)} checkpoints cut in half" if fault == "storage" else ""
+    return f"driver {process.pid} ended with {code}, {victim.training()} cells in its hands{cut}"
+
+
+def _cut_checkpoints(victim: Victim) -> int:
+    """As a storage leaves them that loses what it has promised."""
+    found = [cell / LAST_CHECKPOINT for cell in victim.unfinished() if (cell / LAST_CHECKPOINT).is_file()]
+    for checkpoint in found:
+        os.truncate(checkpoint, checkpoint.stat().st_size // 2)
+    return len(found)
 
 
 # --------------------------------------------------------------------------------------- MLflow goes away
-def _mlflow(drill: _Drill, fault: str, began: float) -> Outcome:
+def _mlflow(drill: _Drill, fault: str) -> Outcome:
     rng = random.Random(f"{fault} {drill.seed}")
-    drawn, course = _draw(drill, rng), _Course()
+    reference, began = drill.reference(Cells()), time.monotonic()
+    drawn, course = _draw(drill, rng, Cells()), _Course()
     with ExitStack() as stack:
         tracker = stack.enter_context(Tracker(drill.folder / f"{fault}-server", drill.environment))
         environment = {**drill.environment, "MLFLOW_TRACKING_URI": tracker.uri}
-        victim = stack.enter_context(search(drill.folder / fault, drill.dataset, drill.cells, environment))
+        victim = stack.enter_context(search(drill.folder / fault, drill.dataset, drill.cells, environment, Cells()))
         away, back = (tracker.hang, tracker.wake) if fault == "mlflow-hung" else (tracker.kill, tracker.start)
         process, code = victim.start(), 0
         for number, moment in enumerate(drawn, 1):
@@ -202,11 +232,12 @@ def _mlflow(drill: _Drill, fault: str, began: float) -> Outcome:
             back()
         sync = victim.finish(victim.start("sync", victim.name))
         seen = f"the study ended with exit code {code} without MLflow, interplay sync with {sync}"
-        return _outcome(drill, victim, fault, drawn, course, code == sync == 0, seen, began)
+        return _outcome(victim, reference, fault, drawn, course, code == sync == 0, seen, began)
 
 
 # ------------------------------------------------------------------------------- cells that cannot be trained
-def _failing(drill: _Drill, fault: str, began: float) -> Outcome:
+def _failing(drill: _Drill, fault: str) -> Outcome:
+    began = time.monotonic()
     steps = failing.draw(random.Random(f"{fault} {drill.seed}"), drill.moments)
     file = failing.write_rows(drill.folder / f"{fault}-rows", fault, steps)
     alone = ablation(drill.folder / f"{fault}-sound", drill.dataset, f"{file}:sound", 1, drill.environment)
@@ -233,16 +264,16 @@ def _failing(drill: _Drill, fault: str, began: float) -> Outcome:
     )
 
 
-_RUN: dict[str, Callable[[_Drill, str, float], Outcome]] = {
-    **dict.fromkeys(("driver", "stop", "trial", "worker", "controller"), _processes),
+_RUN: dict[str, Callable[[_Drill, str], Outcome]] = {
+    **dict.fromkeys((*_AGAIN, "trial", "worker", "controller", *_OF_NODES), _processes),
     **dict.fromkeys(("mlflow-killed", "mlflow-hung"), _mlflow),
     **dict.fromkeys(("nan", "memory"), _failing),
 }
 
 
-def _draw(drill: _Drill, rng: random.Random) -> list[Moment]:
+def _draw(drill: _Drill, rng: random.Random, cells: Cells) -> list[Moment]:
     """One moment in each of as many equal parts of the study: no cell is struck more often than it may be."""
-    part = _LAST * drill.cells * EPOCHS / drill.moments
+    part = _LAST * drill.cells * cells.epochs / drill.moments
     return [Moment(int((i + rng.random()) * part), rng.uniform(0, _JITTER_S)) for i in range(drill.moments)]
 
 
@@ -255,8 +286,8 @@ def _wait_until(moment: Moment, victim: Victim, process: subprocess.Popen[bytes]
 
 
 def _outcome(
-    drill: _Drill,
     victim: Victim,
+    reference: tuple[Numbers, Table],
     fault: str,
     drawn: Sequence[Moment],
     course: _Course,
@@ -265,16 +296,16 @@ def _outcome(
     began: float,
 ) -> Outcome:
     found, table = numbers(victim), table_of(victim)
-    expected = {cell: "FINISHED" for cell in drill.reference[0]}
+    expected = {cell: "FINISHED" for cell in reference[0]}
     return Outcome(
         fault=fault,
         moments=tuple(map(str, drawn)),
         missed=course.missed,
         seen=seen,
-        lost=len(drill.reference[0].keys() - found.keys()),
+        lost=len(reference[0].keys() - found.keys()),
         twice=len(trained_again(victim, course.snapshots)),
         runs=wrong_runs(victim, expected),
         trials=wrong_trials(victim),
-        equal=ended_well and (found, table) == drill.reference,
+        equal=ended_well and (found, table) == reference,
         seconds=time.monotonic() - began,
     )

@@ -85,6 +85,15 @@ def trained_again(victim: Victim, snapshots: Sequence[Mapping[str, int]]) -> set
     return found
 
 
+def resumed(victim: Victim) -> str:
+    """How often cells were begun again, and after which of their epochs."""
+    store, found = CellStore(victim.root), []
+    for cell in sorted(victim.finished()):
+        starts = [r["epoch"] for r in read(store.journal(cell))[0] if r["event"] == "start"]
+        found += starts[1:]
+    return f"cells went on {len(found)} times, from epochs {', '.join(map(str, sorted(found)))}" if found else ""
+
+
 def wrong_runs(victim: Victim, expected: Mapping[str, str]) -> int:
     """MLflow runs that are doubled, missing or not in the expected state (cell -> state)."""
     states = run_states(victim.environment["MLFLOW_TRACKING_URI"], victim.name)

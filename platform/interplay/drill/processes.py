@@ -1,4 +1,4 @@
-"""Finding and killing the processes of one study on a Ray cluster, on whatever node they are."""
+"""Finding and breaking the processes of one study on a Ray cluster, and the nodes on which they are."""
 
 from __future__ import annotations
 
@@ -6,39 +6,98 @@ import os
 import random
 import signal
 import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
+import psutil
 import ray
+import ray.exceptions
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from ray.util.state import list_actors, list_jobs
 
-CLASSES = {"trial": "ImplicitFunc", "worker": "RayTrainWorker", "controller": "TrainController"}
-"""What Ray calls the actors that train a cell in Tune, work for a Ray Train job, and lead one."""
+from interplay.cluster.notice import VARIABLE
+
+CLASSES = {
+    "trial": "ImplicitFunc",
+    "worker": "RayTrainWorker",
+    "controller": "TrainController",
+    "node": "RayTrainWorker",
+    "notice": "ImplicitFunc",
+}
+"""What Ray calls the actors that train a cell in Tune, work for a Ray Train job, and lead one: which of them is
+struck, or whose node."""
 
 LOOK_S = 0.1
 
 
-def kill_one(kind: str, driver: int, rng: random.Random, timeout_s: float = 60.0) -> str:
-    """Kills one of the driver's processes of this kind with SIGKILL, as soon as there is one.
+def strike(fault: str, driver: int, rng: random.Random, timeout_s: float = 60.0) -> str:
+    """Breaks one of the driver's processes, or the node of one, as soon as there is one.
 
     Args:
-        kind: one of `CLASSES`.
+        fault: one of `CLASSES`: the process is killed; a `node` is lost; a node's `notice` says that it will be.
         driver: process number of the study's driver.
         rng: chooses between several.
         timeout_s: how long one is waited for.
 
     Returns:
-        What was killed; empty if there was nothing to kill.
+        What was broken; empty if there was nothing to break.
     """
     address = ray.get_runtime_context().gcs_address
     deadline = time.monotonic() + timeout_s
+    spared = _heads() if fault in ("node", "notice") else set()
     while time.monotonic() < deadline and _lives(driver):
-        if found := _actors(CLASSES[kind], driver, address):
-            victim = rng.choice(found)
-            _kill(int(victim.pid), str(victim.node_id))
-            return f"{kind} process {victim.pid}"
+        if found := [actor for actor in _actors(CLASSES[fault], driver, address) if actor.node_id not in spared]:
+            return _break(fault, rng.choice(found))
         time.sleep(LOOK_S)
     return ""
+
+
+def _break(fault: str, actor: Any) -> str:
+    node = str(actor.node_id)
+    if fault == "notice":
+        notice = _there(node, _touch_notice)
+        return f"notice {notice}" if notice else ""
+    if fault == "node":
+        with suppress(ray.exceptions.RayError):  # the task dies with its node
+            _there(node, _end_node)
+        return f"node {node[:8]}"
+    if node == ray.get_runtime_context().get_node_id():
+        os.kill(int(actor.pid), signal.SIGKILL)
+    else:
+        _there(node, os.kill, int(actor.pid), int(signal.SIGKILL))
+    return f"{fault} process {actor.pid}"
+
+
+def _there(node: str, function: Callable[..., Any], *arguments: object) -> Any:
+    """What `function` returns on the node."""
+    place = NodeAffinitySchedulingStrategy(node_id=node, soft=False)
+    task = ray.remote(num_cpus=0, max_retries=0)(function).options(scheduling_strategy=place)
+    return ray.get(task.remote(*arguments))
+
+
+def _end_node() -> None:
+    """A worker's parent is its node's raylet. All that it started goes with it: workers alone would train on."""
+    raylet = psutil.Process(os.getppid())
+    own = raylet.children(recursive=True)
+    for process in (raylet, *(process for process in own if process.pid != os.getpid())):
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _touch_notice() -> str:
+    """Where the node looks for its notice; empty if that is not a file."""
+    place = os.environ.get(VARIABLE, "")
+    if not place or place.startswith("http"):
+        return ""
+    Path(place).touch()
+    return Path(place).name
+
+
+def _heads() -> set[str]:
+    return {str(node["NodeID"]) for node in ray.nodes() if "node:__internal_head__" in node["Resources"]}
 
 
 def _actors(name: str, driver: int, address: str) -> list[Any]:
@@ -51,15 +110,6 @@ def _actors(name: str, driver: int, address: str) -> list[Any]:
     only = [("state", "=", "ALIVE"), ("class_name", "=", name)]
     found = [actor for actor in list_actors(address=address, filters=only) if actor.job_id in jobs and actor.pid]
     return sorted(found, key=lambda actor: str(actor.actor_id))
-
-
-def _kill(process: int, node: str) -> None:
-    """On this node at once; on another one by a task that is placed there."""
-    if node == ray.get_runtime_context().get_node_id():
-        os.kill(process, signal.SIGKILL)
-        return
-    there = NodeAffinitySchedulingStrategy(node_id=node, soft=False)
-    ray.get(ray.remote(num_cpus=0)(os.kill).options(scheduling_strategy=there).remote(process, int(signal.SIGKILL)))
 
 
 def _lives(process: int) -> bool:

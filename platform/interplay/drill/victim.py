@@ -14,10 +14,8 @@ from interplay.study.definition import study_directory
 from interplay.tracking.journal import epochs, read
 from interplay.tracking.lease import LEASE
 
-EPOCHS = 8
 RECIPE, SPACE = "digits.deit_small_patch4", "digits.demo"
 SMALL = {
-    "schedule.epochs": EPOCHS,
     "schedule.warmup_epochs": 1,
     "evaluation.every": 2,
     "model.width": 24,
@@ -26,6 +24,19 @@ SMALL = {
 CHECKPOINT_EVERY_S = 0.3
 PATIENCE_S = 600.0
 """A study that does nothing for so long hangs."""
+
+
+@dataclass(frozen=True)
+class Cells:
+    """How the cells of a study that is broken are trained.
+
+    Attributes:
+        workers: of the Ray Train job of each; 0 trains them inline. Two CPUs are always in use.
+        epochs: of each; more, where it takes a while until what is broken is noticed.
+    """
+
+    workers: int = 0
+    epochs: int = 8
 
 
 @dataclass(frozen=True)
@@ -128,28 +139,42 @@ class Victim:
         """Cells that a driver has."""
         return len(list(self.root.glob(f"cells/*/{LEASE}")))
 
+    def unfinished(self) -> list[Path]:
+        """Folders of the cells that have begun and have no result."""
+        return [path.parent for path in self.root.glob("cells/*/journal.jsonl") if not _has_result(path.parent)]
+
     def finished(self) -> dict[str, int]:
         """Cells with a result, and when it was written."""
         return {path.parent.name: path.stat().st_mtime_ns for path in self.root.glob("cells/*/result.json")}
 
 
-def search(root: Path, dataset: Path, cells: int, environment: Mapping[str, str], executor: str = "inline") -> Victim:
-    """A search whose proposals do not depend on which cell ends first."""
-    arguments = ["search", *_recipe(dataset), SPACE, "--trials", str(cells), "--sampler", "random"]
-    return Victim(root, [*arguments, *_execution(root.name, executor)], cells, environment)
+def _has_result(cell: Path) -> bool:
+    return (cell / "result.json").is_file()
 
 
-def ablation(root: Path, dataset: Path, rows: str, cells: int, environment: Mapping[str, str]) -> Victim:
+def search(root: Path, dataset: Path, count: int, environment: Mapping[str, str], cells: Cells) -> Victim:
+    """A search for `count` cells whose proposals do not depend on which of them ends first."""
+    arguments = ["search", *_recipe(dataset, cells), SPACE, "--trials", str(count), "--sampler", "random"]
+    return Victim(root, [*arguments, *_execution(root.name, cells)], count, environment)
+
+
+def ablation(root: Path, dataset: Path, rows: str, count: int, environment: Mapping[str, str]) -> Victim:
     """An ablation with the rows of the function `rows` (`file.py:function`)."""
-    arguments = ["ablate", *_recipe(dataset), rows, "--seeds", "1"]
-    return Victim(root, [*arguments, *_execution(root.name, "inline")], cells, environment)
+    arguments = ["ablate", *_recipe(dataset, Cells()), rows, "--seeds", "1"]
+    return Victim(root, [*arguments, *_execution(root.name, Cells())], count, environment)
 
 
-def _recipe(dataset: Path) -> list[str]:
-    changes = [part for path, value in SMALL.items() for part in ("-s", f"{path}={value}")]
-    return [RECIPE, "--data", str(dataset), *changes]
+def _recipe(dataset: Path, cells: Cells) -> list[str]:
+    changes = {**SMALL, "schedule.epochs": cells.epochs}
+    return [RECIPE, "--data", str(dataset), *(part for k, v in changes.items() for part in ("-s", f"{k}={v}"))]
 
 
-def _execution(name: str, executor: str) -> list[str]:
-    options = {"--name": name, "--executor": executor, "--checkpoint-every": CHECKPOINT_EVERY_S, "--concurrency": 2}
+def _execution(name: str, cells: Cells) -> list[str]:
+    options = {
+        "--name": name,
+        "--executor": "train" if cells.workers else "inline",
+        "--workers": max(1, cells.workers),
+        "--checkpoint-every": CHECKPOINT_EVERY_S,
+        "--concurrency": 2 // max(1, cells.workers),
+    }
     return [part for option, value in options.items() for part in (option, str(value))]
