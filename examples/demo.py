@@ -20,8 +20,8 @@ from interplay.cluster.session import session
 from interplay.console import ConsoleProgress, print_study
 from interplay.recipe import find_function, find_recipe
 from interplay.report.study import study_table
-from interplay.studies import best_recipe, run_ablation, run_search, run_training
-from interplay.study.execution import Execution
+from interplay.studies import Repeats, Wanted, best_recipe, run_ablation, run_search, run_training
+from interplay.study.driving.execution import Execution
 from interplay.tracking.store import CellStore
 
 
@@ -36,10 +36,9 @@ def main(root: Path) -> int:
             search = run_search(
                 recipe,
                 space,
+                Wanted(trials=16, space_name="digits.demo"),
                 name="demo-search",
-                space_name="digits.demo",
                 root=root,
-                trials=16,
                 progress=progress,
             )
         if not search.complete:
@@ -49,7 +48,9 @@ def main(root: Path) -> int:
         say("2. A leave-one-out ablation of the winner, 3 seeds (inline executor)")
         ablation = find_function("digits.leave_one_out_demo", "search_spaces.ablations")()
         with ConsoleProgress(root) as progress:
-            table = run_ablation(winner, ablation, name="demo-ablation", root=root, seeds=range(3), progress=progress)
+            table = run_ablation(
+                winner, ablation, Repeats(range(3)), name="demo-ablation", root=root, progress=progress
+            )
 
         # drop path is drawn by each worker for its own images, so the result is close, not identical
         say("3. The winner once more, on two Ray Train workers: the same global batches, another executor")

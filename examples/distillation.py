@@ -16,7 +16,7 @@ from torch import nn
 from interplay.cluster.session import session
 from interplay.console import ConsoleProgress, print_study
 from interplay.recipe import OwnModel, Recipe, find_recipe
-from interplay.studies import run_ablation, run_training
+from interplay.studies import Repeats, run_ablation, run_training
 from interplay.study.ablation import Ablation, Row
 from interplay.study.cells import cell_of
 from interplay.tracking.store import CellStore
@@ -63,7 +63,7 @@ def main(root: Path) -> int:
         teacher = run_training(taught_by, root=root, name="teacher", progress=progress)
         checkpoint = CellStore(root).checkpoint(cell_of(taught_by, root).fingerprint)
         rows = distillation(checkpoint)
-        table = run_ablation(student, rows, name="distillation", root=root, seeds=range(3), progress=progress)
+        table = run_ablation(student, rows, Repeats(range(3)), name="distillation", root=root, progress=progress)
     for outcome in (teacher, table):
         print_study(root, outcome)
     return 0 if table.complete else 1

@@ -36,7 +36,7 @@ from interplay.recipe import (
 )
 from interplay.report.draw import ablation_table, to_text
 from interplay.report.rows import ablation_rows
-from interplay.studies import run_ablation, run_training
+from interplay.studies import Repeats, run_ablation, run_training
 from interplay.study.ablation import Ablation, Row
 from interplay.study.cells import cell_of
 from interplay.study.definition import read_definition
@@ -148,7 +148,7 @@ def main(root: Path) -> int:
             cell = CellStore(root).directory(cell_of(first, root).fingerprint)
             write_clusters(open_gallery(cell, first.data.dataset, root), CLUSTERS, clusters)
         outcome = run_ablation(
-            first, rows(clusters), name="finer", root=root, seeds=SEEDS, margin=1.0, progress=progress
+            first, rows(clusters), Repeats(SEEDS, margin=1.0), name="finer", root=root, progress=progress
         )
     definition, store = read_definition(root, "finer"), CellStore(root)
     results = {cell: store.result(cell) for row in definition.rows for cell in row.cells.values()}

@@ -6,7 +6,7 @@ from typing import Any
 
 from optuna import Trial
 
-from interplay.study.spaces import combine, published, published_points
+from interplay.study.search.spaces import combine, published, published_points
 
 _KINDS = ["none", "three_augment", "rand_augment", "auto_augment", "trivial_augment"]
 

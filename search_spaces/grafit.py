@@ -11,7 +11,7 @@ from optuna import Trial
 
 from interplay.errors import InterplayError
 from interplay.recipe import ByNeighbours, LearntEmbedding, Likeness, MlpProjector, NoInstance, NoProjector, Recipe
-from interplay.study.spaces import published
+from interplay.study.search.spaces import published
 
 _PUBLISHED: dict[str, dict[str, Any]] = {
     "Grafit (T2.11, S2.4.3)": {"embedding.instance.weight": 1.0, "embedding.labels.sigma": 0.05},

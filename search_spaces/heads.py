@@ -8,7 +8,7 @@ from optuna import Trial
 
 from interplay.errors import InterplayError
 from interplay.recipe import Recipe, ViT
-from interplay.study.spaces import published
+from interplay.study.search.spaces import published
 
 _NARROWEST = 8
 

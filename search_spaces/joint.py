@@ -7,7 +7,7 @@ from typing import Any
 from optuna import Trial
 
 from interplay.recipe import Recipe
-from interplay.study.spaces import combine, published, published_points
+from interplay.study.search.spaces import combine, published, published_points
 from search_spaces import augmentation, heads, layerscale, optimiser, regularisation
 
 _VIT = combine(

@@ -8,7 +8,7 @@ from optuna import Trial
 
 from interplay.errors import InterplayError
 from interplay.recipe import NoScale, Recipe
-from interplay.study.spaces import published
+from interplay.study.search.spaces import published
 
 _PUBLISHED: dict[str, dict[str, Any]] = {
     "CaiT to depth 18 (S3.5)": {"model.scale": "layer_scale", "model.scale.init": 0.1},

@@ -7,7 +7,7 @@ from typing import Any
 from optuna import Trial
 
 from interplay.recipe import Recipe
-from interplay.study.spaces import published
+from interplay.study.search.spaces import published
 
 
 @published({"DeiT (T3.9)": {"optimiser.lr": 1e-3}, "DeiT III (T6.1)": {"optimiser.lr": 3e-3}})

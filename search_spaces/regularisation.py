@@ -8,7 +8,7 @@ from optuna import Trial
 
 from interplay.recipe import Recipe
 from interplay.recipe.procedure import Sgd
-from interplay.study.spaces import combine, published, published_points
+from interplay.study.search.spaces import combine, published, published_points
 
 _DROP_PATH = {
     "DeiT (T3.9)": {"model.drop_path": 0.1, "model.drop_path_rule": "linear"},

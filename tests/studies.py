@@ -30,11 +30,11 @@ from interplay.recipe import (
     to_yaml,
 )
 from interplay.study.ablation import BASELINE
-from interplay.study.budget import Budget
 from interplay.study.definition import ABLATION, SEARCH, StudyDefinition, StudyRow, study_directory, write_definition
-from interplay.study.ledger import Ledger
-from interplay.study.objectives import parse_objectives
-from interplay.study.records import CELL, CHANGES, Records
+from interplay.study.driving.budget import Budget
+from interplay.study.driving.ledger import Ledger
+from interplay.study.search.objectives import parse_objectives
+from interplay.study.search.records import CELL, CHANGES, Records
 from interplay.tracking.journal import Journal
 from interplay.tracking.store import FINISHED, CellResult, CellStore, write_result
 
@@ -78,7 +78,8 @@ def write_table(root: Path, seeds: int = 5, epochs: int = 20) -> StudyDefinition
     others = replace(definition, rows=[row for row in definition.rows if row is not diverged])
     train_ablation(root, others, MEANS, epochs)
     for seed, cell in diverged.cells.items():
-        write_cell(root, cell, 10.0, epochs=1, status="diverged", seed=seed)
+        recipe = definition.base().with_(diverged.changes).with_seed(seed)
+        write_cell(root, cell, 10.0, epochs=1, status="diverged", seed=seed, recipe=recipe)
     write_ledger(root, definition, [cell for row in definition.rows for cell in row.cells.values()])
     return definition
 
@@ -207,8 +208,9 @@ def write_search(
     cut: int = 0,
     failed: int = 0,
     running: int = 0,
+    recipes: bool = False,
 ) -> StudyDefinition:
-    """A search with records and cells: the last ones cut, failed or running."""
+    """A search with records and cells: the last ones cut, failed or running. MLflow takes only those with recipes."""
     dataset = root / "datasets" / "digits.beton"
     write_manifest(dataset, Manifest("none", [list("0123456789")], {"train": 64}, (0.5,) * 3, (0.2,) * 3, 1, "00ff"))
     aims = parse_objectives(objectives)
@@ -232,6 +234,9 @@ def write_search(
         cell = made_up(name, number)
         like = create_trial(state=TrialState.RUNNING, params=params, distributions=SPACE)
         record = records.add(like, {CELL: cell, CHANGES: json.dumps(params)}, {})
+        if recipes:
+            CellStore(root).directory(cell).mkdir(parents=True)
+            (CellStore(root).directory(cell) / "recipe.yaml").write_text(to_yaml(recipe.with_(params)))
         left = trials - number
         if left <= running:
             write_cell(root, cell, top1, epochs=epochs // 2, status=None, starts=(0, 3))

@@ -14,9 +14,9 @@ from interplay.recipe import Recipe, find_recipe
 if TYPE_CHECKING:
     from interplay.evaluation import evaluate_checkpoint
     from interplay.report.study import study_table
-    from interplay.studies import run_ablation, run_search, run_training
+    from interplay.studies import Repeats, Wanted, run_ablation, run_search, run_training
     from interplay.study.ablation import Ablation, Row, leave_one_out
-    from interplay.study.execution import Execution
+    from interplay.study.driving.execution import Execution
     from interplay.training import fit
 
 __version__ = "0.1.0"
@@ -26,7 +26,9 @@ __all__ = [
     "Execution",
     "InterplayError",
     "Recipe",
+    "Repeats",
     "Row",
+    "Wanted",
     "evaluate_checkpoint",
     "find_recipe",
     "fit",
@@ -39,8 +41,10 @@ __all__ = [
 
 _HOMES = {
     "Ablation": "interplay.study.ablation",
-    "Execution": "interplay.study.execution",
+    "Execution": "interplay.study.driving.execution",
+    "Repeats": "interplay.studies",
     "Row": "interplay.study.ablation",
+    "Wanted": "interplay.studies",
     "evaluate_checkpoint": "interplay.evaluation",
     "fit": "interplay.training",
     "leave_one_out": "interplay.study.ablation",

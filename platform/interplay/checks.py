@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Sequence
 from pathlib import Path
 
-from interplay.data import read_manifest
+from interplay.data import class_count, read_manifest
 from interplay.data.manifest import Manifest
 from interplay.errors import InterplayError
 from interplay.recipe import Recipe
@@ -15,11 +15,9 @@ from interplay.report.noise import effect_text, seed_noise
 from interplay.studies.plans import RowsPlan, SearchPlan
 from interplay.study.ablation import BASELINE, Ablation
 from interplay.study.cells import cell_of
-from interplay.study.execution import Execution
-from interplay.study.forecast import Forecast, Memory, forecast, gigabytes
-from interplay.study.objectives import count
-from interplay.study.preflight import check_dimensions, check_rows
-from interplay.study.spaces import SpaceFunction
+from interplay.study.driving.execution import Execution
+from interplay.study.foresight.forecast import Forecast, Memory, forecast, gigabytes
+from interplay.study.search.objectives import count
 from interplay.tracking.store import CellStore
 
 PUBLISHED_NOISE = 0.1
@@ -106,24 +104,6 @@ def ablation_lines(
     ]
 
 
-def check_space(recipe: Recipe, space: SpaceFunction, name: str) -> str:
-    """A line that says the space is sound.
-
-    Raises:
-        InterplayError: if a dimension changes neither the model, nor the batches, nor the optimiser.
-    """
-    return _space_line(name, check_dimensions(space, recipe, name))
-
-
-def check_ablation(recipe: Recipe, ablation: Ablation) -> str:
-    """A line that says the ablation is sound.
-
-    Raises:
-        InterplayError: if a row trains exactly as the baseline does.
-    """
-    return _rows_line(ablation, len(check_rows(ablation, recipe)))
-
-
 def check_effect(ablation: Ablation, seeds: int | None, noise: str, root: Path) -> str:
     """A line that says which differences the ablation can show.
 
@@ -164,7 +144,7 @@ def _recipe_lines(recipe: Recipe, dataset: Path) -> list[str]:
     images = round(manifest.counts["train"] * recipe.data.share)
     return [
         f"recipe      {recipe.name}",
-        f"model       {_sizes(recipe, len(manifest.classes[0]))}, {recipe.model.family}",
+        f"model       {_sizes(recipe, class_count(manifest, recipe))}, {recipe.model.family}",
         f"data        {dataset.name}: {', '.join(f'{n} {s}' for s, n in manifest.counts.items())}; "
         f"{_classes(manifest)}; digest {manifest.digest[:16]}",
         f"training    {recipe.schedule.epochs} epochs of {images // recipe.data.batch_size} steps of "

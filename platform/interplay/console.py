@@ -11,10 +11,10 @@ from rich.progress import Progress as Bar
 
 from interplay.report.study import study_table
 from interplay.studies import Progress, StudyOutcome
-from interplay.study.budget import use_text
 from interplay.study.definition import study_directory
-from interplay.study.dispatch import CUT
-from interplay.study.ledger import use_of_study
+from interplay.study.driving.budget import use_text
+from interplay.study.driving.dispatch import CUT
+from interplay.study.driving.ledger import use_of_study
 from interplay.tracking.journal import epochs, read
 from interplay.tracking.store import STOPPED, Cell, CellResult, CellStore
 

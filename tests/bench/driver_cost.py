@@ -23,22 +23,24 @@ from interplay.cluster.revision import code_revision
 from interplay.cluster.session import session
 from interplay.data import locate
 from interplay.recipe import Recipe, find_recipe
-from interplay.studies import Progress, run_ablation, run_search
+from interplay.studies import Progress, Repeats, Wanted, run_ablation, run_search
 from interplay.study.ablation import Ablation
-from interplay.study.execution import Execution
+from interplay.study.driving.execution import Execution
 from interplay.tracking.store import CellResult
 
 
-def at_once(config: dict[str, Any]) -> dict[str, str]:
+def at_once(config: dict[str, str]) -> dict[str, str]:
     """In place of a training: what a cell of two epochs leaves behind."""
     from pathlib import Path
 
+    from interplay.cluster.job import job_of
     from interplay.tracking.journal import Journal
     from interplay.tracking.store import FINISHED, CellResult, write_result
 
-    directory = Path(config["directory"])
+    job = job_of(config)
+    directory = Path(job.directory)
     journal = Journal(directory / "journal.jsonl")
-    evidence = {"device": "none", "code_revision": config["code_revision"]}
+    evidence = {"device": "none", "code_revision": job.code_revision}
     metrics = {"val/top1": 50.0 + int(config["fingerprint"][:6], 16) % 4000 / 100, "train/loss": 1.0}
     journal.append("start", epoch=0, evidence=evidence)
     for epoch in (1, 2):
@@ -78,10 +80,10 @@ def run(name: str, cells: int, recipe: Recipe, root: Path, sampler: str) -> tupl
     clock, began = Clock(), time.perf_counter()
     common: dict[str, Any] = {"name": name, "root": root, "execution": Execution("inline"), "progress": clock}
     if sampler:
-        outcome = run_search(recipe, space, trials=cells, sampler=sampler, seed=cells, **common)
+        outcome = run_search(recipe, space, Wanted(trials=cells, sampler=sampler, seed=cells), **common)
     else:
         first = 10_000 * len(list((root / "studies").glob("*")))  # no two studies share cells
-        outcome = run_ablation(recipe, Ablation("?", []), seeds=range(first, first + cells), **common)
+        outcome = run_ablation(recipe, Ablation("?", []), Repeats(range(first, first + cells)), **common)
     assert outcome.complete
     assert outcome.mlflow_sent
     return time.perf_counter() - began, clock

@@ -24,11 +24,11 @@ from interplay.cluster.session import session
 from interplay.data import locate
 from interplay.data.loader import beton_loaders
 from interplay.recipe import find_function, find_recipe
-from interplay.study.dispatch import Dispatch
-from interplay.study.execution import Execution
-from interplay.study.proposals import ListedCells
-from interplay.study.spaces import changes_of, random_draws
-from interplay.study.tuning import run_cells
+from interplay.study.driving.dispatch import Dispatch
+from interplay.study.driving.execution import Execution
+from interplay.study.driving.tuning import run_cells
+from interplay.study.search.proposals import ListedCells
+from interplay.study.search.spaces import changes_of, random_draws
 from interplay.tracking.store import Cell, CellStore
 from interplay.training import fit
 

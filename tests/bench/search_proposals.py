@@ -17,7 +17,7 @@ from typing import Any
 
 from interplay.data.manifest import Manifest, write_manifest
 from interplay.recipe import find_recipe
-from interplay.study.proposals import OptunaProposals, Search
+from interplay.study.search.proposals import OptunaProposals, Search
 from interplay.tracking.store import FINISHED, CellResult, CellStore, write_result
 from search_spaces import joint
 

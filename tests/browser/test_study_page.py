@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from interplay.report.page import study_page
+from interplay.study.ablation import BASELINE
+from interplay.study.definition import StudyRow
 from tests import studies
 
 pytestmark = [
@@ -220,4 +224,28 @@ def test_semantics(browser: Browser, pages: dict[str, str]) -> None:
     assert page.evaluate("[...document.querySelectorAll('h1, h2, h3')].map(h => h.tagName)")[:2] == ["H1", "H2"]
     assert page.locator("main").count() == page.locator("h1").count() == 1
     assert page.get_by_role("table").count() == page.locator("table").count()
+    page.close()
+
+
+@pytest.mark.slow
+def test_a_page_of_5000_cells_opens(browser: Browser, tmp_path: Path) -> None:
+    """Within seconds a person can read, jump to the cells and sort them."""
+    rows = [
+        StudyRow(BASELINE, {}, {}),
+        *(StudyRow(f"row {i}", {"optimiser.lr": 1e-5 * i}, {}) for i in range(1, 1000)),
+    ]
+    definition = studies.write_ablation(tmp_path, studies.small_recipe(), rows, seeds=range(5), name="many")
+    studies.train_ablation(tmp_path, definition, {BASELINE: 90.0}, epochs=3, recipes=False)
+    (tmp_path / "many.html").write_text(study_page(tmp_path, "many"), encoding="utf-8")
+    began = time.monotonic()
+    page = opened(browser, (tmp_path / "many.html").as_uri())
+    shown = time.monotonic()
+    expect(page.locator("#results tbody tr").first).to_be_visible()
+    page.locator("#cells tbody tr").last.scroll_into_view_if_needed()
+    page.locator("#results th", has_text="test top-1").get_by_role("button").click()
+    assert numbers(values(page, "test top-1")[:50]) == sorted(numbers(values(page, "test top-1")))[:50]
+    sorted_ = time.monotonic()
+    assert page.evaluate("document.documentElement.scrollWidth") <= 1280
+    print(f"\n5,000 cells: opened in {shown - began:.1f} s, read and sorted after {sorted_ - shown:.1f} s more")
+    assert shown - began < 20.0
     page.close()

@@ -10,7 +10,7 @@ import pytest
 from interplay.errors import InterplayError
 from interplay.recipe import Recipe, find_recipe
 from interplay.report.study import study_table
-from interplay.studies import StudyOutcome, run_ablation
+from interplay.studies import Repeats, StudyOutcome, run_ablation
 from interplay.study.ablation import BASELINE, Ablation, Row
 from interplay.study.definition import read_definition
 
@@ -48,12 +48,9 @@ def test_seeds_go_to_what_is_undecided(cell: Recipe, tmp_path: Path) -> None:
         return run_ablation(
             cell,
             ROWS,
+            Repeats("auto", max_seeds=max_seeds, max_cells=max_cells, margin=margin),
             name="a",
             root=tmp_path,
-            seeds="auto",
-            max_seeds=max_seeds,
-            max_cells=max_cells,
-            margin=margin,
         )
 
     def finished() -> dict[Path, float]:
@@ -102,6 +99,6 @@ def test_seeds_go_to_what_is_undecided(cell: Recipe, tmp_path: Path) -> None:
         with pytest.raises(InterplayError, match=message):
             auto(**options)  # type: ignore[arg-type]
     with pytest.raises(InterplayError, match="looks at 3, 4 seeds; run it with --seeds auto"):
-        run_ablation(cell, ROWS, name="a", root=tmp_path, seeds=range(3))
+        run_ablation(cell, ROWS, Repeats(range(3)), name="a", root=tmp_path)
     assert finished() == everything
     assert read_definition(tmp_path, "a") == definition

@@ -13,11 +13,11 @@ import pytest
 
 from interplay.recipe import Recipe
 from interplay.report.study import study_table
-from interplay.studies import StudyOutcome, run_ablation, run_training
+from interplay.studies import Repeats, StudyOutcome, run_ablation, run_training
 from interplay.study.ablation import Ablation, Row
-from interplay.study.budget import Budget, Prices
-from interplay.study.execution import Execution
-from interplay.study.ledger import Ledger, use_of_study
+from interplay.study.driving.budget import Budget, Prices
+from interplay.study.driving.execution import Execution
+from interplay.study.driving.ledger import Ledger, use_of_study
 from interplay.tracking.journal import read
 from interplay.tracking.store import STOPPED, CellStore
 from interplay.training import load
@@ -39,7 +39,7 @@ def test_no_cell_is_begun_without_money(cell: Recipe, tmp_path: Path) -> None:
     def run(cost: float | None) -> StudyOutcome:
         execution = Execution(concurrency=1, budget=Budget(cost=cost, prices=prices))
         rows = [Row("policy", {"augment.policy": "rand_augment"}), Row("mixup", {"augment.mixup": 0.2})]
-        return run_ablation(cell, Ablation("?", rows), name="a", root=tmp_path, seeds=[0, 1], execution=execution)
+        return run_ablation(cell, Ablation("?", rows), Repeats([0, 1]), name="a", root=tmp_path, execution=execution)
 
     def results() -> int:
         return len(list(tmp_path.glob("cells/*/result.json")))
@@ -63,7 +63,7 @@ def test_no_cell_is_begun_without_money(cell: Recipe, tmp_path: Path) -> None:
 
     # a study that shares all cells pays for none
     rows = [Row("policy", {"augment.policy": "rand_augment"})]
-    run_ablation(cell, Ablation("?", rows), name="b", root=tmp_path, seeds=[0])
+    run_ablation(cell, Ablation("?", rows), Repeats([0]), name="b", root=tmp_path)
     assert (tmp_path / "studies" / "a" / "ledger.jsonl").is_file()
     assert "budget" not in json.loads(study_table(tmp_path, "b").json)
 

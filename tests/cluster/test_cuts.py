@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from interplay.recipe import Recipe, read_recipe
-from interplay.studies import run_search, run_training
-from interplay.study.execution import Execution
-from interplay.study.proposals import CELL, open_study
+from interplay.studies import Wanted, run_search, run_training
+from interplay.study.driving.execution import Execution
+from interplay.study.search.proposals import CELL, open_study
 from interplay.tracking.journal import epochs, read
 from interplay.tracking.store import FINISHED, PRUNED, CellStore
 from interplay.training import load
@@ -37,7 +37,9 @@ def search(base: Recipe, root: Path, rates: list[float], name: str = "cut", **se
     """One cell for each of `rates`, in this order."""
     execution = Execution(**{"scheduler": "asha", "grace": 1, "concurrency": 1, **settings})
     points = [{"optimiser.lr": rate, "model.drop_path": 0.01 * n} for n, rate in enumerate(rates)]
-    return run_search(base, space, name=name, root=root, trials=len(rates), start_from=points, execution=execution)
+    return run_search(
+        base, space, Wanted(trials=len(rates), start_from=points), name=name, root=root, execution=execution
+    )
 
 
 def ends(root: Path) -> dict[str, str]:

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from interplay.recipe import Recipe
-from interplay.studies import run_ablation, run_search, run_training
+from interplay.studies import Repeats, Wanted, run_ablation, run_search, run_training
 from interplay.study.ablation import Ablation, Row
-from interplay.study.execution import Execution
-from interplay.study.proposals import open_study
+from interplay.study.driving.execution import Execution
+from interplay.study.search.proposals import open_study
 from interplay.tracking.store import CellResult, CellStore
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300), pytest.mark.usefixtures("ray_session")]
@@ -59,7 +59,7 @@ def test_two_workers_see_the_same_samples(cell: Recipe, tmp_path: Path) -> None:
 
 def test_inline_in_tune_equals_here(cell: Recipe, tmp_path: Path) -> None:
     ablation = Ablation("?", [Row("no policy", {"augment.policy": "none"})])
-    outcome = run_ablation(cell, ablation, name="pair", root=tmp_path / "tune", seeds=[0, 1])
+    outcome = run_ablation(cell, ablation, Repeats([0, 1]), name="pair", root=tmp_path / "tune")
     assert outcome.complete
     assert len(outcome.runs) == 4
     store = CellStore(tmp_path / "tune")
@@ -73,9 +73,7 @@ def space(trial: Any) -> dict[str, Any]:
 
 def test_search_extends_and_shares_cells(cell: Recipe, tmp_path: Path) -> None:
     def search(name: str, trials: int, execution: Execution | None = None) -> None:
-        outcome = run_search(
-            cell, space, name=name, root=tmp_path, trials=trials, space_name="here", execution=execution
-        )
+        outcome = run_search(cell, space, Wanted(trials, "here"), name=name, root=tmp_path, execution=execution)
         assert outcome.complete
 
     sequential = Execution(concurrency=1)
@@ -94,7 +92,7 @@ def test_search_extends_and_shares_cells(cell: Recipe, tmp_path: Path) -> None:
 
 def test_diverged_cells_are_results(cell: Recipe, tmp_path: Path) -> None:
     ablation = Ablation("?", [Row("absurd rate", {"optimiser.lr": 1e12, "schedule.min_lr": 1e12})])
-    outcome = run_ablation(cell, ablation, name="wild", root=tmp_path, seeds=[0])
+    outcome = run_ablation(cell, ablation, Repeats([0]), name="wild", root=tmp_path)
     assert outcome.complete
     statuses = {json.loads(p.read_text())["status"] for p in tmp_path.glob("cells/*/result.json")}
     assert statuses == {"finished", "diverged"}
@@ -107,6 +105,6 @@ def test_a_failing_cell_does_not_end_the_study(cell: Recipe, tmp_path: Path) -> 
         "import torch\n\n\ndef net(classes, image_size):\n    return torch.nn.Linear(image_size + 1, classes)\n"
     )
     broken = {"model": {"family": "own", "source": f"{file}:net"}}
-    outcome = run_ablation(cell, Ablation("?", [Row("broken", broken)]), name="half", root=tmp_path, seeds=[0])
+    outcome = run_ablation(cell, Ablation("?", [Row("broken", broken)]), Repeats([0]), name="half", root=tmp_path)
     assert not outcome.complete
     assert len(list(tmp_path.glob("cells/*/result.json"))) == 1

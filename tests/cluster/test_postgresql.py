@@ -15,9 +15,10 @@ from pathlib import Path
 import pytest
 
 from interplay.recipe import Recipe, to_yaml
-from interplay.study.objectives import parse_objectives
-from interplay.study.records import CELL, Records, open_study
-from interplay.tracking.mlflow import Child, Publisher, StudyRun
+from interplay.study.search.objectives import parse_objectives
+from interplay.study.search.records import CELL, Records, open_study
+from interplay.tracking.mlflow import Child, StudyRun
+from interplay.tracking.publisher import Publisher
 from interplay.tracking.store import CellStore
 from tests.cluster.postgres import PASSWORD, create, programs, running_postgres
 from tests.studies import evidence

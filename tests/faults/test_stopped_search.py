@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from interplay.study.proposals import CELL, open_study
+from interplay.study.search.proposals import CELL, open_study
 from interplay.tracking.journal import read
 
 TRIALS = 6

@@ -11,13 +11,12 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-from interplay.checks import check_ablation
 from interplay.cli import main
 from interplay.data import array_loaders
 from interplay.data.order import share_of
 from interplay.errors import InterplayError
 from interplay.recipe import Recipe, Steps, difference, find_recipe
-from interplay.studies import run_ablation
+from interplay.studies import Repeats, run_ablation, run_training
 from interplay.study.ablation import BASELINE, Ablation, Given, Row, leave_one_out
 from interplay.study.designs import (
     add_one_in,
@@ -29,6 +28,7 @@ from interplay.study.designs import (
     repeats,
     transfer,
 )
+from interplay.study.foresight.preflight import check_rows
 from interplay.study.planning import Setting, plan
 from interplay.study.scale import Scale, parse_scale, scaled
 
@@ -122,9 +122,9 @@ def test_a_row_without_effect_is_refused_unless_declared(tiny: Recipe) -> None:
     """A teacher is an effect; a rate of an augmentation that is off is none."""
     dead = {"augment.erasing_count": 2}
     with pytest.raises(InterplayError, match="row 'dead' trains exactly as the baseline"):
-        check_ablation(tiny, Ablation("?", [Row("dead", dead)]))
+        check_rows(Ablation("?", [Row("dead", dead)]), tiny)
     declared = Ablation("?", [Row("same", dead, same_as=BASELINE), Row("ema", {"average": "ema"})])
-    assert "but for 1 that have the cells of another" in check_ablation(tiny, declared)
+    assert check_rows(declared, tiny) == ["ema"]
 
 
 # ------------------------------------------------------------------------------------------------- scale
@@ -345,7 +345,9 @@ def test_rows_that_are_not_run_and_rows_that_fail(
         Row("theirs", {}, {"top1": 80.0}, not_run="published elsewhere"),
     ]
     made = plan(Ablation("?", rows, {"top1": 70.0}), tiny, Setting(scale=Scale({"epochs": 2})), tmp_path)
-    run_ablation(made.baseline, made.ablation, name="x", root=tmp_path, seeds=[0])
+    for _, recipe in made.ablation.resolve(made.baseline):  # one by one they need no cluster
+        run_training(recipe, root=tmp_path)
+    run_ablation(made.baseline, made.ablation, Repeats([0]), name="x", root=tmp_path)
     result = CliRunner().invoke(main, ["--storage", str(tmp_path), "report", "x"])
     lines = {line[:13].strip(): line for line in result.stdout.splitlines()}
     assert "failed, as published" in lines["as published"]

@@ -13,8 +13,8 @@ import pytest
 from interplay.errors import InterplayError
 from interplay.recipe import Recipe
 from interplay.report.audit import study_audit
-from interplay.study.audit import Cut, audit_cuts, audit_selection, finished_curves, fit_line
 from interplay.study.definition import ABLATION, StudyDefinition, StudyRow, write_definition
+from interplay.study.evidence.audit import Cut, audit_cuts, audit_selection, finished_curves, fit_line
 from interplay.tracking.journal import Journal, read
 from interplay.tracking.store import DIVERGED, FINISHED, CellResult, CellStore, write_result
 

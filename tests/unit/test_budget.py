@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from interplay.errors import InterplayError
-from interplay.study.budget import Budget, Prices, Use, parse_prices, use_text
-from interplay.study.ledger import LEDGER, Ledger, Tally, read_ledger, use_of_study
+from interplay.study.driving.budget import Budget, Prices, Use, parse_prices, use_text
+from interplay.study.driving.ledger import LEDGER, Ledger, Tally, read_ledger, use_of_study
 from interplay.tracking.journal import read
 
 HOUR = 3600.0

@@ -249,7 +249,7 @@ def test_rays_autoscaler_understands_the_kuberay_cluster() -> None:
     room = {
         name: (kind["min_workers"], kind["max_workers"], kind["resources"]["GPU"]) for name, kind in types.items()
     }
-    from interplay.study.room import parse_resources
+    from interplay.study.driving.room import parse_resources
 
     variables = kuberay()[0]["spec"]["headGroupSpec"]["template"]["spec"]["containers"][0]["env"]
     told = parse_resources({one["name"]: one["value"] for one in variables}["INTERPLAY_GROWS_TO"])

@@ -8,8 +8,8 @@ import pytest
 import yaml
 
 from interplay.errors import InterplayError
-from interplay.study.execution import Execution
-from interplay.study.room import MOST_AT_ONCE, concurrent, largest_of, parse_resources, refuse_infeasible
+from interplay.study.driving.execution import Execution
+from interplay.study.driving.room import MOST_AT_ONCE, concurrent, largest_of, parse_resources, refuse_infeasible
 
 ROOT = Path(__file__).parents[2]
 HEAD = {"CPU": 0.0, "memory": 1e9}

@@ -8,15 +8,24 @@ import pytest
 
 from interplay.data.manifest import Manifest, write_manifest
 from interplay.recipe import Recipe
-from interplay.study.budget import Budget
-from interplay.study.dispatch import CUT, Dispatch, Later
-from interplay.study.execution import Execution
-from interplay.study.ledger import Ledger, read_ledger
-from interplay.study.proposals import ListedCells
-from interplay.study.schedulers import METRIC, Rungs
+from interplay.study.driving.budget import Budget
+from interplay.study.driving.dispatch import CUT, NO_START, Dispatch, Later
+from interplay.study.driving.execution import Execution
+from interplay.study.driving.ledger import Ledger, read_ledger
+from interplay.study.driving.schedulers import METRIC, Rungs
+from interplay.study.search.proposals import ListedCells
 from interplay.tracking.journal import Journal, read
 from interplay.tracking.lease import Leases, is_held
-from interplay.tracking.store import FINISHED, PRUNED, Cell, CellResult, CellStore, write_result
+from interplay.tracking.store import (
+    DIVERGED,
+    EARLIER_DIVERGED,
+    FINISHED,
+    PRUNED,
+    Cell,
+    CellResult,
+    CellStore,
+    write_result,
+)
 
 EPOCHS = 9
 
@@ -49,7 +58,7 @@ def names(*cells: Cell) -> list[str]:
 
 
 def test_others_cells_come_last(tmp_path: Path, cells: list[Cell], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("interplay.study.dispatch.LOOK_S", 0.0)
+    monkeypatch.setattr("interplay.study.driving.dispatch.LOOK_S", 0.0)
     store, listed = CellStore(tmp_path), Listed(cells[:3])
     a, b, c = cells[:3]
     started: list[str] = []
@@ -76,7 +85,7 @@ def test_others_cells_come_last(tmp_path: Path, cells: list[Cell], monkeypatch: 
 def test_a_lost_cell_is_waited_for_and_taken_again(
     tmp_path: Path, cells: list[Cell], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("interplay.study.dispatch.LOOK_S", 0.0)
+    monkeypatch.setattr("interplay.study.driving.dispatch.LOOK_S", 0.0)
     listed, a = Listed(cells[:1]), cells[0]
     with Dispatch(listed, CellStore(tmp_path)) as dispatch:
         assert dispatch.next() == a
@@ -122,6 +131,30 @@ def test_a_decision_that_a_killed_driver_took_with_it_is_taken_again(tmp_path: P
     # without a scheduler they are whole cells to be trained
     with Dispatch(Listed([cut]), store) as dispatch:
         assert dispatch.next() == cut
+
+
+@pytest.mark.parametrize(
+    ("earlier", "message", "status"), [(DIVERGED, "", EARLIER_DIVERGED), (None, NO_START, None), (FINISHED, "", None)]
+)
+def test_a_cell_whose_earlier_stage_did_not_finish(
+    tmp_path: Path, cells: list[Cell], earlier: str | None, message: str, status: str | None
+) -> None:
+    store, first = CellStore(tmp_path), cells[0]
+    later = Cell(first.recipe.with_({"after": first.recipe.model_dump(mode="json")}), first.dataset, first)
+    if earlier is not None:
+        write_result(store.prepare(first), CellResult(first.fingerprint, earlier, {METRIC: 90.0}, {}))
+    ended: list[tuple[str, str]] = []
+    listed = Listed([later, cells[2]])
+    with Dispatch(listed, store, on_end=lambda *told: ended.append(told)) as dispatch:
+        assert dispatch.next() == (later if earlier == FINISHED else cells[2])
+    if earlier == FINISHED:
+        assert not ended
+        return
+    assert ended == [(later.fingerprint, message)]
+    assert listed.settled == [(later.fingerprint, message or None, False)]
+    result = store.result(later.fingerprint)
+    assert (result.status if result else None) == status
+    assert result is None or result.evidence["earlier_stage"] == first.fingerprint
 
 
 def test_a_budget_ends_it(tmp_path: Path, cells: list[Cell]) -> None:

@@ -16,8 +16,8 @@ from interplay.drill.victim import Victim
 from interplay.errors import InterplayError
 from interplay.recipe import find_function
 from interplay.study.definition import SEARCH, StudyDefinition, write_definition
-from interplay.study.objectives import TOP1
-from interplay.study.records import CELL, CHANGES, Records
+from interplay.study.search.objectives import TOP1
+from interplay.study.search.records import CELL, CHANGES, Records
 from interplay.tracking.journal import Journal
 from interplay.tracking.store import CellStore
 from tests.studies import evidence, made_up, write_cell

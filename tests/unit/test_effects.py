@@ -14,7 +14,7 @@ import pytest
 from interplay.errors import InterplayError
 from interplay.recipe import Recipe, flatten
 from interplay.recipe.part import Part
-from interplay.study.effects import Effects
+from interplay.study.foresight.effects import Effects
 
 ELSEWHERE = {
     "name": "of a recipe it is for people; of a timm model the first changes' other models show it",

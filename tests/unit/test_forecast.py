@@ -18,21 +18,22 @@ from interplay.data.arrays import array_loaders
 from interplay.data.manifest import manifest_path
 from interplay.errors import InterplayError
 from interplay.models import build
-from interplay.recipe import Recipe, find_recipe
+from interplay.recipe import LearntEmbedding, LinearProjector, NoInstance, Recipe, find_recipe
 from interplay.studies.plans import plan_ablation, plan_search
 from interplay.studies.searching import Wanted
+from interplay.studies.seeds import Repeats
 from interplay.study.ablation import BASELINE, Ablation, Row
-from interplay.study.budget import Budget, parse_prices
 from interplay.study.cells import cell_of
 from interplay.study.definition import study_directory, write_definition
-from interplay.study.effects import meta_model
-from interplay.study.execution import Execution
-from interplay.study.footprint import footprint, kept_for_backward
-from interplay.study.forecast import check_cells, forecast
-from interplay.study.proposals import OptunaProposals
+from interplay.study.driving.budget import Budget, parse_prices
+from interplay.study.driving.execution import Execution
+from interplay.study.foresight.effects import meta_model
+from interplay.study.foresight.footprint import footprint, kept_for_backward
+from interplay.study.foresight.forecast import check_cells, forecast
+from interplay.study.search.proposals import OptunaProposals
 from interplay.tracking.store import FINISHED, Cell, CellResult, CellStore, write_result
 from interplay.training import fit
-from tests.unit.refusals import listing, run
+from tests.unit.refusals import check_refused, listing, run
 
 # ------------------------------------------------------------------------------------------------- sizes
 OPTIMISERS = ["adamw", "lamb", "sgd", "adagrad"]
@@ -169,10 +170,19 @@ def test_a_probe_takes_steps_and_writes_nothing(tiny: Recipe, root: Path) -> Non
     assert listing(root) == before
 
 
+KNN: dict[str, Any] = {
+    "embedding": LearntEmbedding(projector=LinearProjector(width=10**9), instance=NoInstance()),
+    "evaluation.retrieval": "nearest",
+}
 REFUSED: list[tuple[dict[str, Any], Execution, str]] = [
     ({}, Execution(keep_last=10**9), r"checkpoints of 1 cells need .* make room, or choose another --storage"),
     ({"data.resolution": 8192}, Execution(), r"needs .* with 32 images in memory, .*; set --micro-batch \d+ or less"),
     ({"model.width": 200_000}, Execution(), "more than the .* of the device; choose a smaller model"),
+    (
+        KNN,
+        Execution(),
+        r"the memory of .* embeddings of width 1000000000 needs .* MiB on cpu, .*; share it",
+    ),
     ({}, Execution(workers=3), "cannot be split into pairs over 3 workers; use a multiple of 6"),
 ]
 
@@ -218,6 +228,24 @@ def test_check_and_dry_run_say_the_same(root: Path) -> None:
     assert listing(root) == before
 
 
+def test_looking_writes_nothing(tmp_path: Path) -> None:
+    """Not even the data set that is built in, or the data base of the Optuna study."""
+    root, base = tmp_path / "runs", tmp_path / "search.db"
+    dry = ["--storage", root, "search", DIGITS, "digits.demo", "--trials", "7", "--name", "s", "--dry-run"]
+    here = [
+        lines_of("--storage", root, "check", DIGITS),
+        lines_of(*dry, "--optuna-storage", f"sqlite:///{base}"),
+        lines_of("--storage", root, "ablate", DIGITS, "digits.leave_one_out_demo", "--name", "a", "--dry-run"),
+    ]
+    assert [lines["data"].split(":")[0] for lines in here] == ["digits.beton"] * 3
+    assert not list(tmp_path.iterdir())
+    there = lines_of("--storage", root, "check", DIGITS, "--probe")
+    assert "(from a probe of " in there["time"]
+    assert not list(tmp_path.iterdir())
+    nowhere = ["--optuna-storage", f"sqlite:///{tmp_path / 'none' / 'search.db'}"]
+    check_refused(run(*dry, *nowhere), "nothing can be written to .*none; name another place")
+
+
 def test_finished_and_shared_cells_are_said(tiny: Recipe, root: Path) -> None:
     rows = [
         Row("deeper", {"model.depth": 3}),
@@ -227,7 +255,7 @@ def test_finished_and_shared_cells_are_said(tiny: Recipe, root: Path) -> None:
     ablation = Ablation("?", rows)
     for seed, top1 in enumerate((90.0, 91.0)):
         write_finished(root, cell_of(tiny.with_seed(seed), root), 100.0, top1)
-    plan = plan_ablation(tiny, ablation, name="a", root=root, seeds=[0, 1, 2], execution=Execution())
+    plan = plan_ablation(tiny, ablation, Repeats([0, 1, 2]), name="a", root=root, execution=Execution())
     assert len(plan.cells) == 6
     assert [sentence.rpartition(" are one cell")[0] for sentence in plan.shared] == [
         *(f"baseline (seed {seed}) and as it is (seed {seed})" for seed in range(3)),
@@ -243,8 +271,8 @@ def test_a_search_that_is_there_goes_on(tiny: Recipe, root: Path) -> None:
         return {"optimiser.lr": trial.suggest_float("optimiser.lr", 1e-4, 1e-2)}
 
     dataset = cell_of(tiny, root).dataset
-    how: dict[str, Any] = {"name": "s", "root": root, "space_name": "mine", "execution": Execution()}
-    first = plan_search(tiny, space, Wanted(trials=3), **how)
+    how: dict[str, Any] = {"name": "s", "root": root, "execution": Execution()}
+    first = plan_search(tiny, space, Wanted(trials=3, space_name="mine"), **how)
     write_definition(root, first.definition)
     proposals = OptunaProposals(study_directory(root, "s"), space, tiny, dataset, CellStore(root), first.search)
     for _ in range(2):
@@ -252,6 +280,6 @@ def test_a_search_that_is_there_goes_on(tiny: Recipe, root: Path) -> None:
         assert cell is not None
         write_finished(root, cell, 100.0)
         proposals.settle(cell.fingerprint)
-    again = plan_search(tiny, space, Wanted(trials=5), **how)
+    again = plan_search(tiny, space, Wanted(trials=5, space_name="mine"), **how)
     assert again.done == 2
     assert "cells       5: 2 finished, 3 to train" in search_lines(again, root, Execution())

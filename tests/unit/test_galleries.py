@@ -22,9 +22,9 @@ from interplay.errors import InterplayError
 from interplay.explain.embeddings import pca_energy
 from interplay.galleries import energy, open_gallery, probe, rank_images, ranking_page, separability
 from interplay.galleries.neighbours import COLOURS, OTHER
-from interplay.galleries.probes import random_halves
 from interplay.recipe import LearntEmbedding, Likeness, LinearProjector, Recipe
 from interplay.retrieval import Embedded
+from interplay.retrieval.granularity import random_halves
 from interplay.training import fit, save
 
 

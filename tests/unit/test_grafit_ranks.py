@@ -38,7 +38,7 @@ def recipe_of(kind: str) -> Recipe:
         "data.level": 1,
         "augment.views": 2,
         "embedding": KINDS[kind],
-        "evaluation.retrieval": "nearest",
+        "evaluation.retrieval": {"kind": "nearest", "probes": ["linear"] if kind == "ce_triplet" else []},
         "precision": "fp64",
         "optimiser.lr": 3e-3,
         "schedule.epochs": 2,

@@ -17,12 +17,17 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 ONLY_IMPORTERS = {
     "ffcv": ["data/ffcv_engine.py"],
-    "mlflow": ["tracking/mlflow.py"],
+    "mlflow": ["tracking/mlflow.py", "tracking/mlflow_model.py"],
     "optuna": [
-        f"study/{name}.py"
+        f"study/search/{name}.py"
         for name in ("importance", "points", "proposals", "records", "samplers", "sampling", "spaces")
     ],
-    "ray.tune": ["cluster/ray_train.py", "cluster/trainables.py", "study/schedulers.py", "study/tuning.py"],
+    "ray.tune": [
+        "cluster/ray_train.py",
+        "cluster/trainables.py",
+        "study/driving/schedulers.py",
+        "study/driving/tuning.py",
+    ],
     "ray.train": ["cluster/ray_train.py"],
 }
 

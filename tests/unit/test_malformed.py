@@ -2,171 +2,32 @@
 
 from __future__ import annotations
 
-import shutil
+import socket
 from pathlib import Path
 
 import pytest
-import torch
 
-from interplay.data.manifest import manifest_path
-from interplay.data.write import write_beton
-from interplay.models import build
-from interplay.recipe import Recipe, ViT, find_recipe, to_yaml
-from interplay.study.cells import cell_of
-from interplay.study.definition import SEARCH, StudyDefinition, study_directory, write_definition
-from tests.unit import pieces
+from tests.unit.malformed_input import RECIPE, write_digits, write_files, write_studies
 from tests.unit.refusals import check_refused, listing, run
 
-RECIPE = "digits.deit_small_patch4"
 TRAIN, CHECK = ["train", RECIPE], ["check", RECIPE]
-SEARCH_IT, ABLATE = ["search", RECIPE, "digits.demo", "--name", "x"], ["ablate", RECIPE, "digits.leave_one_out_demo"]
+SEARCH, ABLATE = ["search", RECIPE, "digits.demo", "--name", "x"], ["ablate", RECIPE, "digits.leave_one_out_demo"]
 TABLE = ["ablate", "thesis.T3_8", "--data", "digits", "--name", "x"]
-
-MINE = """
-from interplay.study.ablation import Ablation, Row
-
-
-def lr(trial):
-    return {"optimiser.lr": trial.suggest_float("optimiser.lr", 1e-4, 1e-2)}
-
-
-def raises(trial):
-    raise RuntimeError("no such luck")
-
-
-def returns_a_list(trial):
-    return [("optimiser.lr", 0.1)]
-
-
-def nan_range(trial):
-    return {"optimiser.lr": trial.suggest_float("optimiser.lr", float("nan"), 1e-2)}
-
-
-def falling_range(trial):
-    return {"optimiser.lr": trial.suggest_float("optimiser.lr", 1.0, 0.5)}
-
-
-def no_choices(trial):
-    return {"optimiser": trial.suggest_categorical("optimiser", [])}
-
-
-def wrong_path(trial):
-    return {"optimiser.learning_rate": trial.suggest_float("lr", 1e-4, 1e-2)}
-
-
-def wrong_value(trial):
-    return {"model.drop_path": trial.suggest_float("model.drop_path", 1.0, 2.0)}
-
-
-def three_arguments(trial, recipe, more):
-    return {}
-
-
-def a_number():
-    return 3
-
-
-def no_rows():
-    return Ablation("?", [])
-
-
-def doubled():
-    return Ablation("?", [Row("one", {"model.depth": 2}), Row("one", {"model.depth": 3})])
-
-
-def named_baseline():
-    return Ablation("?", [Row("baseline", {"model.depth": 2})])
-
-
-def idle():
-    return Ablation("?", [Row("no mixup", {"augment.mix_prob": 0.3})])
-
-
-def wrong_kind():
-    return Ablation("?", [Row("adam", {"optimiser": "adam"})])
-
-
-def breaks():
-    raise KeyError("rows")
-
-
-def rows_of_text():
-    return Ablation("?", ["one", "two"])
-
-
-def net(classes, image_size):
-    raise RuntimeError("cannot be built")
-
-
-def no_net(classes, image_size):
-    return "a net"
-"""
 
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory, digits_beton: Path) -> Path:
     """What the malformed commands refer to."""
     folder = tmp_path_factory.mktemp("malformed")
-    (folder / "mine.py").write_text(MINE)
-    (folder / "exits.py").write_text("import sys\nsys.exit(3)\n")
-    (folder / "empty.py").write_text("")
-    (folder / "bytes.py").write_bytes(b"\xff\xfe\x00")
-    (folder / "file").touch()
-    recipe = to_yaml(find_recipe(RECIPE))
-    (folder / "newer.yaml").write_text(recipe.replace("  width:", "  quantum_gates: 4\n  width:"))
-    (folder / "twice.yaml").write_text(recipe + "precision: fp32\n")
-    (folder / "list.yaml").write_text("- model\n- data\n")
-    (folder / "torn.yaml").write_text("model: {family: vit")
-    (folder / "binary.yaml").write_bytes(b"\xff\xfe\x00\x01")
-    (folder / "points.yaml").write_text("- 3\n")
-    (folder / "prices.yaml").write_text("gpu: much\n")
-    write_beton(pieces.small(), folder / "without val.beton")
-    for name in ("header", "manifest"):
-        shutil.copy(digits_beton, folder / f"{name}.beton")
-        shutil.copy(manifest_path(digits_beton), manifest_path(folder / f"{name}.beton"))
-    with (folder / "header.beton").open("r+b") as file:
-        file.write(bytes(64))
-    manifest_path(folder / "manifest.beton").write_text("{")
-    torch.save({"model": {"head.weight": torch.zeros(3, 8)}}, folder / "weights.pt")
-    teacher = build(ViT(patch_size=4, width=8, depth=1, heads=1), classes=3, image_size=16)
-    torch.save({"model": teacher.state_dict()}, folder / "teacher.pt")
-    (folder / "text.pt").write_text("no weights")
+    write_files(folder, digits_beton)
     return folder
-
-
-def definition(name: str, recipe: Recipe, dataset: Path, space: str) -> StudyDefinition:
-    return StudyDefinition(
-        name=name,
-        kind=SEARCH,
-        question="?",
-        recipe=recipe.model_dump(mode="json"),
-        dataset=str(dataset),
-        metric="val/top1",
-        space=space,
-        objectives=["val/top1:max"],
-    )
 
 
 @pytest.fixture(scope="module")
 def storage(tmp_path_factory: pytest.TempPathFactory, digits_beton: Path) -> Path:
     """A storage root with the digits, searches of another recipe or space, and damaged ones."""
     root = tmp_path_factory.mktemp("storage")
-    (root / "datasets").mkdir()
-    for path in (digits_beton, manifest_path(digits_beton)):
-        shutil.copy(path, root / "datasets" / path.name)
-    recipe = find_recipe(RECIPE)
-    dataset = root / "datasets" / digits_beton.name
-    write_definition(root, definition("deeper", recipe.with_({"model.depth": 3}), dataset, "digits.demo"))
-    write_definition(root, definition("other space", recipe, dataset, "layerscale"))
-    write_definition(root, definition("torn journal", recipe, dataset, "digits.demo"))
-    (study_directory(root, "torn journal") / "optuna.journal").write_text('{"op_code": 0}\nnonsense\n{"op_code"\n')
-    for name, text in (("no yaml", "rows: ["), ("a list", "- 1\n"), ("strange fields", "rows: []\nquantum: 3\n")):
-        study_directory(root, name).mkdir(parents=True)
-        (study_directory(root, name) / "study.yaml").write_text(text)
-    cell = root / "cells" / cell_of(recipe, root).fingerprint
-    cell.mkdir(parents=True)
-    (cell / "recipe.yaml").write_text(to_yaml(recipe))
-    (cell / "result.json").write_text('{"fingerprint": "')
+    write_studies(root, write_digits(root, digits_beton))
     return root
 
 
@@ -262,22 +123,21 @@ MISTAKES: list[tuple[list[str], str]] = [
         "for another number of classes; give weights for 10",
     ),
     # options of searches
-    ([*SEARCH_IT, "--sampler", "cma"], "no sampler 'cma'; did you mean 'cmaes'"),
-    ([*SEARCH_IT, "--sampler", "grid"], "continuous"),
-    ([*SEARCH_IT, "--objective", "val/top-1"], "no objective 'val/top-1'; did you mean 'val/top1'"),
-    ([*SEARCH_IT, "--objective", "test/top1"], "the test split never steers a search"),
-    ([*SEARCH_IT, "--objective", "val/top1:up"], "the direction is min or max"),
-    ([*SEARCH_IT, "--constraint", "params<=1e6"], "did you mean 'parameters'"),
-    ([*SEARCH_IT, "--constraint", "parameters<=-5"], "a positive number"),
-    ([*SEARCH_IT, "--scheduler", "ahsa"], "'ahsa' is not one of"),
-    ([*SEARCH_IT, "--scheduler", "asha", "--eta", "0.5"], "--eta a number above 1"),
-    ([*SEARCH_IT, "--scheduler", "asha", "--grace", "1000"], "nothing could be cut"),
-    ([*SEARCH_IT, "--trials", "-3"], "at least one trial, not -3"),
-    ([*SEARCH_IT, "--warm-start", "nowhere"], "there is no study 'nowhere'"),
-    ([*SEARCH_IT, "--start-from", "FILES/missing.yaml"], "there is no such file"),
-    ([*SEARCH_IT, "--start-from", "FILES/points.yaml"], "must hold one mapping"),
-    ([*SEARCH_IT, "--start-from", "published:DeiT"], "no published point 'DeiT'"),
-    ([*SEARCH_IT, "--optuna-storage", "somewhere"], "sqlite:///search.db"),
+    ([*SEARCH, "--sampler", "cma"], "no sampler 'cma'; did you mean 'cmaes'"),
+    ([*SEARCH, "--objective", "val/top-1"], "no objective 'val/top-1'; did you mean 'val/top1'"),
+    ([*SEARCH, "--objective", "test/top1"], "the test split never steers a search"),
+    ([*SEARCH, "--objective", "val/top1:up"], "the direction is min or max"),
+    ([*SEARCH, "--constraint", "params<=1e6"], "did you mean 'parameters'"),
+    ([*SEARCH, "--constraint", "parameters<=-5"], "a positive number"),
+    ([*SEARCH, "--scheduler", "ahsa"], "'ahsa' is not one of"),
+    ([*SEARCH, "--scheduler", "asha", "--eta", "0.5"], "--eta a number above 1"),
+    ([*SEARCH, "--scheduler", "asha", "--grace", "1000"], "nothing could be cut"),
+    ([*SEARCH, "--trials", "-3"], "at least one trial, not -3"),
+    ([*SEARCH, "--warm-start", "nowhere"], "there is no study 'nowhere'"),
+    ([*SEARCH, "--start-from", "FILES/missing.yaml"], "there is no such file"),
+    ([*SEARCH, "--start-from", "FILES/points.yaml"], "must hold one mapping"),
+    ([*SEARCH, "--start-from", "published:DeiT"], "no published point 'DeiT'"),
+    ([*SEARCH, "--optuna-storage", "somewhere"], "sqlite:///search.db"),
     # options of ablations
     ([*ABLATE, "--name", "x", "--seeds", "three"], "must be a whole number, or auto"),
     ([*ABLATE, "--name", "x", "--seeds", "0"], "must be different whole numbers from 0 on"),
@@ -304,7 +164,7 @@ MISTAKES: list[tuple[list[str], str]] = [
     ([*TRAIN, "--price", "cpu=-1"], "must be a number from 0 on"),
     ([*TRAIN, "--price", "FILES/prices.yaml"], "must be a number from 0 on"),
     ([*TRAIN, "--price", "FILES/missing.yaml"], "is no price table"),
-    ([*SEARCH_IT, "--probe"], "--probe belongs to --dry-run"),
+    ([*SEARCH, "--probe"], "--probe belongs to --dry-run"),
     # names of studies
     (study("it's"), "cannot be called"),
     (study("../x"), "cannot be called"),
@@ -325,15 +185,91 @@ MISTAKES: list[tuple[list[str], str]] = [
     (["report", "deepr"], "did you mean 'deeper'"),
     (["train", "best:deepr"], "did you mean 'deeper'"),
     (["train", "best:deeper"], "has not been started|no finished cell"),
+    # commands, names, and what there is not
+    (["trian", RECIPE], "No such command 'trian'"),
+    (["train"], "Missing argument 'RECIPE'"),
+    (["train", "digits.deit_smal_patch4"], "did you mean 'deit_small_patch4'"),
+    (["train", "digit.deit_small_patch4"], "did you mean 'digits.deit_small_patch4'"),
+    (["train", "FILES/none.py:tiny"], "there is no file .*none.py"),
+    (["train", "FILES/mine.py:tinny"], "did you mean 'tiny'"),
+    (["train", "FILES/mine.py"], "mine has no function 'default'"),
+    (["train", "FILES/mine.py:infeasible"], "raised TypeError: infeasible.. missing 1 required"),
+    (["train", "FILES/mine.py:heads"], "mine.py:heads: model.heads=5 does not divide model.width=16"),
+    (["train", "FILES/mine.py:field"], "mine.py:field: widht: Extra inputs are not permitted"),
+    (["train", "FILES/mine.py:empty_row"], "returned Ablation, not a Recipe"),
+    (["train", "FILES/broken.py:tiny"], "could not be read: SyntaxError"),
+    (["train", "FILES/cell.yaml"], "holds no recipe"),
+    (["train", "best:nothing"], "there is no study 'nothing'"),
+    ([*TRAIN, "-s", "model.drop_path=1.5"], r"model\.drop_path=1\.5.*less than 1"),
+    ([*TRAIN, "-s", "model.drop_path=[0.1"], "is not a YAML value"),
+    ([*TRAIN, "-s", "augment.policy=three_augmnt"], "did you mean 'three_augment'"),
+    ([*TRAIN, "--data", "FILES/truncated.beton"], "it is truncated or changed"),
+    ([*TRAIN, "--data", "FILES/no manifest.beton"], "has no manifest"),
+    ([*TRAIN, "--name", "a/b"], "a study cannot be called 'a/b'"),
+    ([*TRAIN, "--name", ".."], "a study cannot be called '..'"),
+    ([*TRAIN, "--gpus", "-1"], "numbers from 0 on"),
+    ([*TRAIN, "--workers", "0"], "--workers 0 is too few"),
+    ([*TRAIN, "--executor", "inline", "--workers", "2"], "the inline executor trains with one worker"),
+    ([*TRAIN, "--executor", "spark"], "'spark' is not one of"),
+    (["search", RECIPE, "digits.demoo", "--name", "x"], "did you mean 'demo'"),
+    (["search", RECIPE, "digits.demo"], "Missing option '--name'"),
+    (["search", RECIPE, "FILES/mine.py:infeasible", "--name", "x"], "proposes nothing the recipe accepts"),
+    (["search", RECIPE, "FILES/mine.py:tiny", "--name", "x"], "tiny takes 0 arguments; a search space takes"),
+    ([*SEARCH, "--sampler", "tp"], "no sampler 'tp'; did you mean 'tpe'"),
+    ([*SEARCH, "--trials", "many"], "'many' is not a valid integer"),
+    ([*SEARCH, "--sampler", "grid"], r"no end for model\.drop_path, which is continuous"),
+    ([*SEARCH, "--sampler", "cmaes", "--objective", "val/top1", "--objective", "macs"], "cmaes optimises one"),
+    ([*SEARCH, "--constraint", "parameters<=1e3"], "parameters<=1000 is exceeded by"),
+    ([*SEARCH, "--constraint", "speed<=3"], "no 'speed' can be counted"),
+    ([*SEARCH, "--start-from", "best:nothing"], "there is no study 'nothing'"),
+    (["search", RECIPE, "heads.fixed_width+digits.demo", "--name", "x"], r"both set model\.heads; leave one"),
+    ([*SEARCH, "--concurrency", "-1"], "numbers from 0 on"),
+    (["ablate", RECIPE, "digits.leave_one_out", "--name", "x"], "did you mean 'leave_one_out_demo'"),
+    (["ablate", RECIPE, "FILES/mine.py:tiny", "--name", "x"], "returned Recipe, not an Ablation"),
+    (["ablate", RECIPE, "FILES/mine.py:wrong_row", "--name", "x"], "row 'misspelt': recipes have no 'model.hedas'"),
+    ([*ABLATE, "--name", "x", "--seeds", "-2"], "seeds"),
+    (["check", "FILES/mine.py:tiny", "--space", "FILES/mine.py:dead"], "'forgotten' changes neither the model"),
+    ([*CHECK, "--ablation", "FILES/mine.py:empty_row"], "row 'nothing' trains exactly as the baseline"),
+    (["evaluate", "FILES/missing.pt", "--data", "digits"], "there is no checkpoint"),
+    (["evaluate", "FILES/nonsense.pt", "--data", "digits"], "is not a checkpoint"),
+    (["evaluate", "FILES/empty", "--data", "digits"], "there is no checkpoint"),
+    (["report", "nothing"], "there is no study 'nothing'"),
+    (["report", "nothing", "--format", "html"], "there is no study 'nothing'"),
+    (["report", "nothing", "--format", "yaml"], "'yaml' is not one of"),
+    (["report", "nothing", "--format", "html", "--best", "3"], "--best shortens a table"),
+    (["report", "nothing", "--format", "png", "--audit"], "--audit and --importance are text"),
+    (["report", "nothing", "--audit", "--importance"], "give one of them"),
+    (["report", "nothing", "--best", "0"], "0 is not in the range"),
+    (["sync", "nothing"], "there is no study 'nothing'"),
+    (["submit", "--address", "http://127.0.0.1:PORT", *SEARCH], "no Ray cluster answers at http://127.0.0.1"),
+    (["submit"], "Missing argument"),
+    (["data", "write", "digits", "FILES/digits.zip"], "must end in .beton"),
+    (["data", "write", "digits", "FILES/out.beton", "--val", "0.6", "--test", "0.5"], "leave something to train on"),
+    (["data", "write", "coco:FILES", "FILES/out.beton"], "'coco' is no kind of source"),
+    (["data", "write", "FILES/none", "FILES/out.beton"], "there is no folder"),
+    (["data", "write", "FILES/empty", "FILES/out.beton"], "holds no images"),
+    (["data", "write", "FILES/images", "FILES/out.beton"], "class 'dog' is not in"),
+    (["data", "write", "FILES/unreadable", "FILES/out.beton"], "no image that can be read"),
+    (["data", "write", "cifar:FILES/cifar", "FILES/out.beton"], "has label 10, outside 0..1"),
+    (["data", "verify", "FILES/none.beton"], "there is no data set"),
+    (["data", "verify", "FILES/truncated.beton"], "truncated"),
+    (["data", "verify", "FILES/changed.beton"], "differs from its manifest"),
 ]
 
 
 @pytest.mark.parametrize(("command", "message"), MISTAKES, ids=[" ".join(c)[:70] for c, _ in MISTAKES])
 def test_each_is_one_sentence(command: list[str], message: str, files: Path, storage: Path) -> None:
-    before = listing(storage)
-    given = [part.replace("FILES", str(files)) for part in command]
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        port = s.getsockname()[1]  # nobody listens there
+    before = listing(storage), without_caches(files)
+    given = [part.replace("FILES", str(files)).replace("PORT", str(port)) for part in command]
     check_refused(run("--storage", storage, *given), message)
-    assert listing(storage) == before
+    assert (listing(storage), without_caches(files)) == before
+
+
+def without_caches(folder: Path) -> dict[str, int]:
+    return {path: time for path, time in listing(folder).items() if "__pycache__" not in path}
 
 
 @pytest.mark.parametrize("place", ["file", "file/below", "newer.yaml/a/b"])

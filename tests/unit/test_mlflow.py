@@ -3,12 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import signal
-import socket
-import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -23,8 +18,10 @@ from interplay.recipe import Recipe, flatten, to_yaml
 from interplay.studies import sync_study
 from interplay.study.ablation import BASELINE
 from interplay.study.definition import ABLATION, StudyDefinition, StudyRow, write_definition
-from interplay.tracking.mlflow import Child, Publisher, StudyRun, tracking_uri
+from interplay.tracking.mlflow import Child, StudyRun, tracking_uri
+from interplay.tracking.publisher import Publisher
 from interplay.tracking.store import DIVERGED, FAILED, FINISHED, PRUNED, STOPPED, CellResult, write_result
+from tests.mlflow_server import free_port, served
 
 pytestmark = [
     pytest.mark.slow,
@@ -36,14 +33,6 @@ pytestmark = [
 
 START = 1_700_000_000.0
 EPOCHS = 3
-
-
-@pytest.fixture(scope="session")
-def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An MLflow store with its tables: making them takes seconds, copying them none."""
-    path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
-    MlflowClient(f"sqlite:///{path}").search_experiments()
-    return path
 
 
 @pytest.fixture
@@ -281,43 +270,13 @@ def test_a_publisher_looks_only_at_cells_that_may_still_grow(root: Path, tiny: R
     assert shown["running"].info.status == "KILLED"
 
 
-def free_port() -> int:
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return int(s.getsockname()[1])
-
-
 @pytest.fixture
 def server(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A real MLflow server with a store of its own, in a process group of its own."""
-    home, port = tmp_path_factory.mktemp("server"), free_port()
+    """A real MLflow server with a store of its own."""
+    home = tmp_path_factory.mktemp("server")
     shutil.copy(root / "mlflow.db", home / "mlflow.db")
-    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    command += [
-        "--backend-store-uri",
-        f"sqlite:///{home / 'mlflow.db'}",
-        "--artifacts-destination",
-        str(home / "art"),
-    ]
-    environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
-    log = (home / "log").open("w")
-    process = subprocess.Popen(
-        command, cwd=home, env=environment, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
-    )
-    try:
-        deadline = time.monotonic() + 90
-        while True:
-            assert process.poll() is None, (home / "log").read_text()
-            assert time.monotonic() < deadline, "the server did not answer"
-            with socket.socket() as s:
-                if s.connect_ex(("127.0.0.1", port)) == 0:
-                    break
-            time.sleep(0.2)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait(30)
-        log.close()
+    with served(home) as uri:
+        yield uri
 
 
 def test_a_server_that_is_away_holds_nothing_up(

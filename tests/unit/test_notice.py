@@ -121,7 +121,7 @@ def test_a_cell_ends_with_a_checkpoint_and_is_no_failure(
 
         # what Tune sees is a machine that was taken away: it starts the trial again elsewhere, and counts nothing
         with pytest.raises(RayActorError) as gone:
-            trainables.inline(job.plain())
+            trainables.inline(job.ticket(tmp_path))
         assert gone.value.preempted
 
 

@@ -7,12 +7,11 @@ from typing import Any
 
 import pytest
 
-from interplay.checks import check_ablation, check_space
 from interplay.errors import InterplayError
 from interplay.recipe import RandAugment, Recipe, ThreeAugment, TimmModel, find_recipe
 from interplay.study.ablation import Ablation, Row
-from interplay.study.effects import effects
-from interplay.study.preflight import dead_dimensions
+from interplay.study.foresight.effects import effects
+from interplay.study.foresight.preflight import check_dimensions, check_rows, dead_dimensions
 from search_spaces import digits
 from search_spaces.ablations.digits import leave_one_out_demo
 
@@ -136,7 +135,7 @@ def test_dead_dimensions(tiny: Recipe, dead: str, base: dict[str, Any]) -> None:
 
     assert dead_dimensions(space, tiny.with_(base), draws=4) == (sorted([dead, "model.scale.init"]), [dead])
     with pytest.raises(InterplayError, match=f"mine: '{dead}' changes neither the model, nor the batches"):
-        check_space(tiny.with_(base), space, "mine")
+        check_dimensions(space, tiny.with_(base), "mine")
 
 
 def test_a_dimension_nobody_reads_is_dead(tiny: Recipe) -> None:
@@ -159,9 +158,7 @@ def test_a_space_without_a_recipe(tiny: Recipe) -> None:
 
 
 def test_ablations_with_a_row_that_changes_nothing_are_refused(tiny: Recipe) -> None:
-    assert check_ablation(find_recipe("digits.deit_small_patch4"), leave_one_out_demo()).startswith(
-        "ablation    5 rows"
-    )
+    assert len(check_rows(leave_one_out_demo(), find_recipe("digits.deit_small_patch4"))) == 5
     rows = [Row("flips", {"augment.flip": 0.5}), Row("no mixup", {"augment.mixup": 0.0})]
     with pytest.raises(InterplayError, match="row 'no mixup' trains exactly as the baseline does"):
-        check_ablation(tiny, Ablation("?", rows))
+        check_rows(Ablation("?", rows), tiny)

@@ -13,8 +13,8 @@ from optuna.trial import TrialState
 from interplay.data.manifest import Manifest, write_manifest
 from interplay.errors import InterplayError
 from interplay.recipe import Recipe
-from interplay.study.proposals import CELL, CHANGES, MESSAGE, ListedCells, OptunaProposals, Search, open_study
-from interplay.study.spaces import Space, changes_of, random_draws
+from interplay.study.search.proposals import CELL, CHANGES, MESSAGE, ListedCells, OptunaProposals, Search, open_study
+from interplay.study.search.spaces import Space, changes_of, random_draws
 from interplay.tracking.store import DIVERGED, FINISHED, Cell, CellResult, CellStore, write_result
 
 METRIC = "val/top1"

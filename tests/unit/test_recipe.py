@@ -313,6 +313,7 @@ OTHER: dict[str, dict[str, Any]] = {  # another value for each leaf that is no p
     "model.fusion": {"model.fusion": "first", "model.second_token": "class"},
     "data.order.kind": {"data.order": "sequential"},
     "data.level": {"data.level": 1},
+    "evaluation.retrieval.probes": {"evaluation.retrieval.probes": ["linear"]},
     "data.clusters.kind": {"data.clusters": {"kind": "file", "file": __file__}},
     "embedding.kind": {"embedding": "learnt", "augment.views": 2, "evaluation.retrieval": "nearest"},
     "embedding.projector.kind": {"embedding.projector": "fc"},

@@ -26,8 +26,8 @@ from interplay.study.definition import (
     study_directory,
     write_definition,
 )
-from interplay.study.power import smallest_effect
-from interplay.study.stats import LEVEL, RankAgreement
+from interplay.study.evidence.power import smallest_effect
+from interplay.study.evidence.stats import LEVEL, RankAgreement
 from interplay.tracking.store import DIVERGED, FINISHED, CellResult, write_result
 
 TEST = "test/top1"
@@ -333,6 +333,25 @@ def test_a_stored_study_is_reported_from_its_folder(tmp_path: Path, tiny: Recipe
     assert set(table.artifacts()) == {"table.md", "table.json"}
     with pytest.raises(InterplayError, match="'s' is an ablation; only a search has a best cell"):
         best_cell(tmp_path, "s")
+
+
+def test_another_metric_has_a_table_and_published_numbers_of_its_own(tmp_path: Path, tiny: Recipe) -> None:
+    made, _ = study({BASELINE: RUN, "a": [98.0] * 5, "b": [99.0] * 5})
+    numbers = dict(zip((BASELINE, "a", "b"), (53.7, 26.4, 57.1), strict=True))
+    rows = [replace(row, published={"separability": numbers[row.label], "top1": 80.0}) for row in made.rows]
+    definition = StudyDefinition("s", ABLATION, "Which?", tiny.model_dump(mode="json"), "d", "val/top1", rows)
+    write_definition(tmp_path, definition)
+    for row in rows:
+        for seed, cell in row.cells.items():
+            (tmp_path / "cells" / cell).mkdir(parents=True)
+            metrics = {"test/separability": numbers[row.label] + seed, TEST: 97.0}
+            write_result(tmp_path / "cells" / cell, CellResult(cell, FINISHED, metrics, {}))
+    table = study_table(tmp_path, "s", metric="test/separability")
+    assert table.table[0][1] == "test/separability"
+    assert [row.test.mean for row in table.rows] == pytest.approx([number + 2 for number in numbers.values()])
+    assert json.loads(table.json)["published_order"].keys() == {"separability"}
+    with pytest.raises(InterplayError, match="has the metric 'test/map'; there are test/separability, test/top1"):
+        study_table(tmp_path, "s", metric="test/map")
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from interplay.errors import InterplayError
-from interplay.study.execution import Execution
-from interplay.study.room import check_room, refuse_infeasible
+from interplay.study.driving.execution import Execution
+from interplay.study.driving.room import check_room, refuse_infeasible
 
 HEAD = {"Resources": {"CPU": 2.0}}
 BIG = {"Resources": {"CPU": 16.0, "GPU": 4.0}}

@@ -13,8 +13,8 @@ from ray.tune.schedulers import AsyncHyperBandScheduler
 
 from interplay.errors import InterplayError
 from interplay.recipe import Recipe
-from interplay.study.execution import Execution, grace_of
-from interplay.study.schedulers import METRIC, CellScheduler, Rungs
+from interplay.study.driving.execution import Execution, grace_of
+from interplay.study.driving.schedulers import METRIC, CellScheduler, Rungs
 from interplay.tracking.store import Cell
 
 EPOCHS, CELLS = 27, 40

@@ -11,9 +11,9 @@ import pytest
 from interplay.data.manifest import Manifest, write_manifest
 from interplay.errors import InterplayError
 from interplay.recipe import Recipe
-from interplay.study.objectives import parse_constraints, parse_objectives
-from interplay.study.proposals import OptunaProposals, Search, open_study
-from interplay.study.samplers import SAMPLERS, make_sampler
+from interplay.study.search.objectives import parse_constraints, parse_objectives
+from interplay.study.search.proposals import OptunaProposals, Search, open_study
+from interplay.study.search.samplers import SAMPLERS, make_sampler
 from interplay.tracking.store import FINISHED, Cell, CellResult, CellStore, write_result
 
 Once = Callable[..., list[str]]

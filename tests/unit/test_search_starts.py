@@ -13,15 +13,16 @@ from optuna.trial import TrialState
 from interplay.cli.options import find_space
 from interplay.data.manifest import Manifest, write_manifest
 from interplay.errors import InterplayError
+from interplay.models import build, counts, parameter_count
 from interplay.recipe import Recipe, find_recipe
 from interplay.report.dimensions import importance_table
 from interplay.report.study import best_cell, study_table
 from interplay.study.definition import SEARCH, StudyDefinition, write_definition
-from interplay.study.objectives import parse_constraints, parse_objectives
-from interplay.study.points import start_points, warm_cells
-from interplay.study.proposals import CELL, MESSAGE, OptunaProposals, Search
-from interplay.study.records import check_storage, open_study
-from interplay.study.spaces import bind, combine, published
+from interplay.study.search.objectives import count, parse_constraints, parse_objectives, violations
+from interplay.study.search.points import start_points, warm_cells
+from interplay.study.search.proposals import CELL, MESSAGE, OptunaProposals, Search
+from interplay.study.search.records import check_storage, open_study
+from interplay.study.search.spaces import bind, combine, published
 from interplay.tracking.journal import Journal
 from interplay.tracking.store import FINISHED, Cell, CellResult, CellStore, write_result
 from search_spaces import regularisation
@@ -355,6 +356,23 @@ def test_objectives_that_cannot_work(texts: list[str], message: str) -> None:
 def test_constraints_that_cannot_work(text: str, message: str) -> None:
     with pytest.raises(InterplayError, match=message):
         parse_constraints([text])
+
+
+def test_only_what_is_asked_for_is_counted_and_models_of_one_size_once(tiny: Recipe) -> None:
+    recipe = tiny.with_({"model.width": 20, "model.heads": 5})  # of no other test: nothing of it is known yet
+    before = counts._macs.cache_info().misses, counts._parameters.cache_info().misses
+    assert not violations(parse_constraints(["parameters<=1e9"]), recipe, 10)
+    assert counts._macs.cache_info().misses == before[0]
+    alike = [
+        recipe.with_({"model.drop_path": 0.1 * i, "model.scale.init": 0.01 * i, "model.dropout": 0.05 * i})
+        for i in range(1, 5)
+    ]
+    sizes = [count(one, 10) for one in (recipe, *alike)]
+    assert sizes == [sizes[0]] * 5
+    assert sizes[0]["parameters"] == parameter_count(build(recipe.model, classes=10, image_size=16))
+    assert counts._parameters.cache_info().misses == before[1] + 1
+    assert counts._macs.cache_info().misses == before[0] + 1
+    assert count(recipe.with_({"model.scale": "none"}), 10) != sizes[0]
 
 
 def test_a_recipe_is_a_point() -> None:

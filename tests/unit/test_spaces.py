@@ -12,9 +12,9 @@ from interplay.cli.options import find_space
 from interplay.errors import InterplayError
 from interplay.recipe import Recipe, find_recipe
 from interplay.recipe.find import names
-from interplay.study.points import start_points
-from interplay.study.preflight import dead_dimensions
-from interplay.study.spaces import bind, changes_of, published_points, random_draws
+from interplay.study.foresight.preflight import dead_dimensions
+from interplay.study.search.points import start_points
+from interplay.study.search.spaces import bind, changes_of, published_points, random_draws
 
 DIGITS, DEIT, RESMLP, PATCHCONVNET = "digits.deit_small_patch4", "deit.small", "resmlp.s12", "patchconvnet.s60"
 SHIPPED = [name for name in names("search_spaces") if not name.startswith(("digits.", "grafit."))]  # tested elsewhere

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,17 @@ from click.testing import CliRunner
 
 from interplay.cli import main
 from interplay.errors import InterplayError
-from interplay.recipe import Recipe, fingerprint
-from interplay.studies import run_ablation, run_search, run_training
+from interplay.recipe import Recipe, fingerprint, to_yaml
+from interplay.report.status import COMPLETE, study_status
+from interplay.report.study import study_table
+from interplay.studies import Repeats, Wanted, run_ablation, run_search, run_training
+from interplay.studies.plans import RowsPlan, plan_ablation
 from interplay.study.ablation import Ablation, Row
 from interplay.study.cells import cell_of
-from interplay.tracking.store import CellStore
+from interplay.study.definition import write_definition
+from interplay.study.driving.execution import Execution
+from interplay.tracking.journal import read
+from interplay.tracking.store import DIVERGED, EARLIER_DIVERGED, Cell, CellStore
 from interplay.training import fit, load
 
 
@@ -49,8 +56,10 @@ def test_the_later_stage_starts_where_the_earlier_one_ends(staged: Recipe, root:
 def test_an_earlier_stage_is_trained_once_for_all_rows(staged: Recipe, root: Path) -> None:
     run_training(staged, root=root, name="chain")
     before = CellStore(root).checkpoint(cell_of(staged, root).earlier.fingerprint).stat().st_mtime_ns  # type: ignore[union-attr]
-    rows = Ablation("Which?", [Row("less decay", {"optimiser.weight_decay": 0.01})])
-    outcome = run_ablation(staged, rows, name="rows", root=root, seeds=[0])
+    changes = {"optimiser.weight_decay": 0.01}
+    assert run_training(staged.with_(changes), root=root, name="one row").complete
+    rows = Ablation("Which?", [Row("less decay", changes)])
+    outcome = run_ablation(staged, rows, Repeats([0]), name="rows", root=root)  # a table of what is there
     assert outcome.complete
     after = CellStore(root).checkpoint(cell_of(staged, root).earlier.fingerprint).stat().st_mtime_ns  # type: ignore[union-attr]
     assert before == after
@@ -70,9 +79,103 @@ def test_a_search_does_not_vary_an_earlier_stage(staged: Recipe, root: Path) -> 
         return {"after.optimiser.lr": trial.suggest_float("after.optimiser.lr", 1e-4, 1e-2)}
 
     with pytest.raises(InterplayError, match="search the earlier stage in a study of its own"):
-        run_search(staged, space, name="search", root=root, trials=1)
+        run_search(staged, space, Wanted(trials=1), name="search", root=root)
 
 
+# ------------------------------------------------------------------------------------ stages that diverge
+WILD = {"after.optimiser.lr": 1e12, "after.schedule.min_lr": 1e12}
+
+
+def events(root: Path, cell: Cell) -> list[str]:
+    return [record["event"] for record in read(CellStore(root).journal(cell.fingerprint))[0]]
+
+
+def test_after_a_stage_that_diverged_nothing_is_trained(staged: Recipe, root: Path) -> None:
+    wild = staged.with_(WILD)
+    cell, store = cell_of(wild, root), CellStore(root)
+    assert cell.earlier is not None
+    for _ in range(2):  # the second time nothing is trained either
+        outcome = run_training(wild, root=root, name="wild")
+        assert outcome.complete
+        assert [store.result(c.fingerprint).status for c in (cell.earlier, cell)] == [DIVERGED, EARLIER_DIVERGED]  # type: ignore[union-attr]
+        assert events(root, cell.earlier).count("start") == 1
+        assert events(root, cell) == ["end"]
+    (row,) = study_table(root, "wild").rows
+    assert (row.verdict, dict(row.missing)) == ("failed", {0: EARLIER_DIVERGED})
+    assert study_status(root, "wild").state == COMPLETE
+
+    def space(trial: Any) -> dict[str, Any]:
+        return {"optimiser.lr": trial.suggest_float("optimiser.lr", 1e-4, 1e-2)}
+
+    with pytest.raises(InterplayError, match=r"the earlier stage first has diverged .*; change it first"):
+        run_search(wild, space, Wanted(trials=1), name="no start", root=root)
+    assert not (root / "studies" / "no start").exists()
+
+
+@pytest.mark.slow
+def test_the_other_rows_of_a_table_go_on(staged: Recipe, root: Path) -> None:
+    rows = [
+        Row("wild", WILD, expects_failure="diverged"),
+        Row("no start", {"after.data.batch_size": 512, "after.augment.repeats": 2}),
+    ]
+    ablation = Ablation("?", rows)
+    for _ in range(2):
+        outcome = run_ablation(staged, ablation, Repeats([0]), name="goes on", root=root)
+        assert outcome.complete
+    table = {row.label: row for row in study_table(root, "goes on").rows}
+    assert {label: row.verdict for label, row in table.items()} == {
+        "baseline": "baseline",
+        "wild": "failed, as published",
+        "no start": "one seed",
+    }
+    wild = cell_of(staged.with_(WILD), root)
+    assert events(root, wild) == ["end"]
+    assert outcome.runs.keys() == {cell for row in table.values() for cell in row.cells.values()}  # MLflow shows it
+
+
+# --------------------------------------------------------------------------------------- seeds of stages
+def test_each_seed_may_have_earlier_stages_of_its_own(staged: Recipe, root: Path) -> None:
+    ablation = Ablation("?", [Row("less decay", {"optimiser.weight_decay": 0.01})])
+
+    def planned(repeats: Repeats, name: str = "", recipe: Recipe | None = None) -> RowsPlan:
+        return plan_ablation(recipe or staged, ablation, repeats, name=name, root=root, execution=Execution())
+
+    def earlier(plan: RowsPlan) -> list[int]:
+        """Seeds of the earlier stages that would be trained."""
+        return sorted({cell.earlier.fingerprint: cell.earlier.seed for cell in plan.cells if cell.earlier}.values())
+
+    assert earlier(planned(Repeats([1, 2, 3]))) == [0]
+    own = planned(Repeats([1, 2, 3], every_stage=True), "own")
+    assert earlier(own) == [1, 2, 3]
+    assert all(cell.earlier is not None and cell.earlier.seed == cell.seed for cell in own.cells)
+    assert earlier(planned(Repeats("auto", every_stage=True))) == [0, 1, 2]
+    write_definition(root, own.definition)
+    with pytest.raises(InterplayError, match="was run with --seed-every-stage; choose another --name"):
+        planned(Repeats([1, 2, 3]), "own")
+    assert any("spread is that of all stages" in note for note in study_table(root, "own").notes)
+    write_definition(root, planned(Repeats([1]), "shared").definition)
+    assert any("the spread holds for that one" in note for note in study_table(root, "shared").notes)
+    with pytest.raises(InterplayError, match="no row has an earlier stage; leave --seed-every-stage out"):
+        planned(Repeats([0], every_stage=True), recipe=staged.after)
+
+
+def test_the_command_line_offers_it(staged: Recipe, root: Path, tmp_path: Path) -> None:
+    recipe = tmp_path / "staged.yaml"
+    recipe.write_text(to_yaml(staged))
+    mine = tmp_path / "mine.py"
+    mine.write_text(
+        "from interplay import Ablation, Row\n\n\n"
+        "def rows():\n    return Ablation('?', [Row('less decay', {'optimiser.weight_decay': 0.01})])\n"
+    )
+    command = ["check", str(recipe), "--ablation", f"{mine}:rows", "--seeds", "3"]
+    shared, own = run(root, *command), run(root, *command, "--seed-every-stage")
+    assert "earlier stages are trained once, with their own seeds" in shared
+    assert "earlier stages are trained once for each seed" in own
+    left = [int(re.search(r"(\d+) to train", text)[1]) for text in (shared, own)]  # type: ignore[index]
+    assert left[1] - left[0] in (2, 3)  # three first stages, of which one may have been trained here
+
+
+# ------------------------------------------------------------------------------------------------- other
 def test_start_and_after_exclude_each_other(staged: Recipe) -> None:
     with pytest.raises(InterplayError, match="set one of them"):
         staged.with_({"start": __file__})

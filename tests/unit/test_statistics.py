@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from interplay.study.comparison import BETTER, WORSE, compare, same_within
-from interplay.study.power import pair_std, power, smallest_effect
-from interplay.study.stats import (
+from interplay.study.evidence.comparison import BETTER, WORSE, compare, same_within
+from interplay.study.evidence.power import pair_std, power, smallest_effect
+from interplay.study.evidence.stats import (
     LEVEL,
     MARGIN,
     Difference,

@@ -20,10 +20,10 @@ from interplay.report.status import study_status
 from interplay.report.status_text import duration, status_text
 from interplay.report.timeline import Timeline
 from interplay.study.ablation import BASELINE
-from interplay.study.budget import Budget, Prices
 from interplay.study.definition import StudyDefinition, StudyRow, study_directory
-from interplay.study.ledger import Ledger
-from interplay.study.stopping import stop_driver
+from interplay.study.driving.budget import Budget, Prices
+from interplay.study.driving.ledger import Ledger
+from interplay.study.driving.stopping import stop_driver
 from interplay.tracking.lease import Leases
 from tests.studies import made_up, write_ablation, write_cell, write_search
 
@@ -162,7 +162,7 @@ def test_logs_are_the_journals_in_order(half: StudyDefinition, tmp_path: Path) -
 def test_stop_here(tmp_path: Path) -> None:
     directory = tmp_path / "studies" / "s1"
     code = (
-        "import signal, sys, time; from pathlib import Path; from interplay.study.lock import study_lock\n"
+        "import signal, sys, time; from pathlib import Path; from interplay.study.driving.lock import study_lock\n"
         "signal.signal(signal.SIGTERM, lambda *_: sys.exit(3))\n"
         "with study_lock(Path(sys.argv[1])):\n    print('held', flush=True)\n    time.sleep(60)\n"
     )

@@ -18,8 +18,9 @@ from interplay.models import build
 from interplay.recipe import Recipe, find_function, find_recipe
 from interplay.recipe.catalogue import ablated, architecture
 from interplay.recipe.find import names
+from interplay.studies import run_training
 from interplay.study.ablation import BASELINE, Ablation, Row
-from interplay.study.effects import meta_model
+from interplay.study.foresight.effects import meta_model
 from interplay.study.needs import needs, placeholders, stages, training_key
 from interplay.study.planning import Plan, Setting, plan
 from interplay.study.scale import Scale
@@ -278,7 +279,9 @@ def test_all_tables_are_listed() -> None:
     assert "imagenet21k" in lines["thesis.T5_2"]
 
 
-SMALL = "epochs=2,width=48,depth=2,patch_size=4,resolution=12,batch_size=64"
+SMALL = {"epochs": 2, "width": 48, "depth": 2, "patch_size": 4, "resolution": 12, "batch_size": 64}
+HEADS = ["6 heads", "1 heads"]
+LARGER = {"optimiser.lr": 3e-3, "model.init_std": 0.1}
 
 
 @pytest.mark.slow
@@ -286,13 +289,21 @@ SMALL = "epochs=2,width=48,depth=2,patch_size=4,resolution=12,batch_size=64"
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_table_is_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two rows of T3.21 on the digits, with the printed numbers beside them."""
+    """Two rows of T3.21 on the digits, with the printed numbers beside them; cells that are there need no cluster."""
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    setting = Setting(data="digits", changes=LARGER, scale=Scale(SMALL), rows=HEADS)
+    made = plan(ablation("T3_21"), None, setting, tmp_path)
+    for row, recipe in made.ablation.resolve(made.baseline):
+        for seed in range(2):
+            run_training(recipe.with_seed(seed), root=tmp_path, name=f"{row.label} {seed}")
     root = ["--storage", str(tmp_path)]
-    command = ["ablate", "thesis.T3_21", "--data", "digits", "--name", "heads", "--seeds", "2", "--scale", SMALL]
-    command += ["-s", "optimiser.lr=3e-3", "-s", "model.init_std=0.1", "--rows", "6 heads", "--rows", "1 heads"]
+    scale = ",".join(f"{name}={value}" for name, value in SMALL.items())
+    command = ["ablate", "thesis.T3_21", "--data", "digits", "--name", "heads", "--seeds", "2", "--scale", scale]
+    command += [part for path, value in LARGER.items() for part in ("-s", f"{path}={value}")]
+    command += [part for label in HEADS for part in ("--rows", label)]
     result = run(*root, *command)
     assert result.exit_code == 0, result.output
+    assert "4 cells, 4 finished before and kept" in result.output
     assert "declared scale epochs=2, width=48" in result.output
     table = json.loads(run(*root, "report", "heads", "--format", "json").stdout)
     rows = {row["label"]: row for row in table["rows"]}

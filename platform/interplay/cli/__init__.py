@@ -15,11 +15,12 @@ from interplay.cli.data import data
 from interplay.cli.drill import drill
 from interplay.cli.explain import explain
 from interplay.cli.models import evaluate, measure
+from interplay.cli.probe import probe
 from interplay.cli.recipe import recipe_commands
 from interplay.cli.remote import logs, pull, push, status, stop, submit
 from interplay.cli.report import report
 from interplay.cli.retrieve import cluster, retrieve
-from interplay.cli.study import ablate, search, sync, train
+from interplay.cli.study import ablate, export, search, sync, train
 from interplay.errors import InterplayError
 
 
@@ -76,11 +77,13 @@ for command in (
     explain,
     measure,
     retrieve,
+    probe,
     cluster,
     search,
     ablate,
     report,
     sync,
+    export,
     drill,
     submit,
     status,

@@ -13,12 +13,18 @@ from interplay.recipe import Recipe, parse_assignments
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
-OPTIONS = ("model", "give", "scale", "rows", "baseline", "skip_unavailable")
+OPTIONS = ("model", "give", "scale", "rows", "baseline", "skip_unavailable", "seed_every_stage")
 
 
 def ablation_options(command: Command) -> Command:
     """What is the same for all rows of an ablation."""
     for option in (
+        click.option(
+            "--seed-every-stage",
+            is_flag=True,
+            help="Each seed has earlier stages of its own. They are trained once for every seed, and the spread is "
+            "that of the whole training; without it all seeds share one, and the spread is of the last stage alone.",
+        ),
         click.option("--skip-unavailable", is_flag=True, help="Train rows that lack nothing; the others say why."),
         click.option("--baseline", default="", metavar="LABEL", help="The row that the others are compared with."),
         click.option("--rows", multiple=True, metavar="PATTERN", help="Only rows with such a label: 'd24*'."),
@@ -75,6 +81,7 @@ def planned(
         rows=options["rows"],
         baseline=options["baseline"],
         skip_unavailable=options["skip_unavailable"],
+        every_stage=options["seed_every_stage"],
     )
     recipe = _baseline(ctx, reference, ablation, options["model"])
     found = plan(find_ablation(ablation, recipe), recipe, setting, ctx.obj["root"])

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -18,6 +19,11 @@ from interplay.cli.options import (
     seeds_of,
 )
 from interplay.recipe import Recipe
+
+if TYPE_CHECKING:
+    from interplay.studies.searching import Wanted
+    from interplay.studies.seeds import Repeats
+    from interplay.study.planning import Plan
 
 
 @click.command()
@@ -65,23 +71,31 @@ def check(
     given = seeds_of(seeds)
     if ablation is not None:
         found = planned(ctx, reference, ablation, assignments, data, same)
-        tell_ablation(ctx, found, {"seeds": given}, options, name="", noise=noise, probe=probe)
+        from interplay.studies.seeds import Repeats
+
+        repeats = Repeats(given, every_stage=same["seed_every_stage"])
+        tell_ablation(ctx, found, repeats, options, name="", noise=noise, probe=probe)
         return
     recipe = recipe_of(ctx, str(reference), assignments, data)
     if space is not None:
-        wanted = {"trials": trials, "sampler": sampler}
-        tell_search(ctx, recipe, space, wanted, options, name="", probe=probe)
+        from interplay.studies.searching import Wanted
+
+        wanted = Wanted(trials=trials, space_name=space, sampler=sampler)
+        tell_search(ctx, recipe, find_space(space), wanted, options, name="", probe=probe)
         return
     from interplay.checks import check_recipe
+    from interplay.data.datasets import aside
 
-    click.echo("\n".join(check_recipe(recipe, ctx.obj["root"], execution_of(options), probing=probe)))
+    with aside():
+        lines = check_recipe(recipe, ctx.obj["root"], execution_of(options), probing=probe)
+    click.echo("\n".join(lines))
 
 
 def tell_search(
     ctx: click.Context,
     recipe: Recipe,
-    space: str,
-    wanted: dict[str, Any],
+    space: Callable[..., Any],
+    wanted: Wanted,
     execution: dict[str, Any],
     *,
     name: str,
@@ -89,20 +103,20 @@ def tell_search(
 ) -> None:
     """Prints what a search needs."""
     from interplay.checks import search_lines
+    from interplay.data.datasets import aside
     from interplay.studies.plans import plan_search
-    from interplay.studies.searching import Wanted
 
     how, root = execution_of(execution), ctx.obj["root"]
-    plan = plan_search(
-        recipe, find_space(space), Wanted(**wanted), name=name, root=root, space_name=space, execution=how
-    )
-    click.echo("\n".join(search_lines(plan, root, how, probing=probe)))
+    with aside():
+        plan = plan_search(recipe, space, wanted, name=name, root=root, execution=how)
+        lines = search_lines(plan, root, how, probing=probe)
+    click.echo("\n".join(lines))
 
 
 def tell_ablation(
     ctx: click.Context,
-    found: Any,
-    seeding: dict[str, Any],
+    found: Plan,
+    repeats: Repeats,
     execution: dict[str, Any],
     *,
     name: str,
@@ -111,12 +125,13 @@ def tell_ablation(
 ) -> None:
     """Prints what an ablation needs, given as `planned` found it."""
     from interplay.checks import ablation_lines
+    from interplay.data.datasets import aside
     from interplay.studies.plans import plan_ablation
 
-    how, root, seeds = execution_of(execution), ctx.obj["root"], seeding["seeds"]
-    plan = plan_ablation(found.baseline, found.ablation, name=name, root=root, execution=how, **seeding)
-    count = None if isinstance(seeds, str) else len(seeds)
-    lines = ablation_lines(plan, found.ablation, root, how, seeds=count, noise=noise, probing=probe)
+    how, root = execution_of(execution), ctx.obj["root"]
+    with aside():
+        plan = plan_ablation(found.baseline, found.ablation, repeats, name=name, root=root, execution=how)
+        lines = ablation_lines(plan, found.ablation, root, how, seeds=repeats.count, noise=noise, probing=probe)
     click.echo("\n".join(lines))
 
 

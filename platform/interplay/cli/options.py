@@ -168,8 +168,8 @@ def recipe_of(ctx: click.Context, reference: str, assignments: tuple[str, ...], 
 
 def execution_of(options: dict[str, Any]) -> Any:
     """The `Execution` that `execution_options` describe."""
-    from interplay.study.budget import Budget, parse_prices
-    from interplay.study.execution import Execution
+    from interplay.study.driving.budget import Budget, parse_prices
+    from interplay.study.driving.execution import Execution
 
     rest = dict(options)
     rest["checkpoint_every_s"] = rest.pop("checkpoint_every")
@@ -205,7 +205,7 @@ def run_study(ctx: click.Context, study: Callable[..., Any], execution: dict[str
 
 def find_space(reference: str) -> Callable[..., Any]:
     """The search space that `reference` names; `a+b` is both of them."""
-    from interplay.study.spaces import combine
+    from interplay.study.search.spaces import combine
 
     functions = [find_function(name, package="search_spaces") for name in reference.split("+")]
     return _explained(reference, functions[0] if len(functions) == 1 else combine(*functions))
@@ -213,7 +213,7 @@ def find_space(reference: str) -> Callable[..., Any]:
 
 def _explained(reference: str, space: Callable[..., Any]) -> Callable[..., Any]:
     """`space`, whose mistakes name it."""
-    from interplay.study.spaces import bind, published, published_points
+    from interplay.study.search.spaces import bind, published, published_points
 
     def explained(trial: Any, recipe: Recipe) -> Any:
         changes = call(reference, bind(space, recipe), trial)

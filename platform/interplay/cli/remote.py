@@ -121,7 +121,7 @@ def stop(ctx: click.Context, study: str, address: str | None) -> None:
     root: Path = ctx.obj["root"]
     if _is_here(root, study, address):
         from interplay.study.definition import study_directory
-        from interplay.study.stopping import stop_driver
+        from interplay.study.driving.stopping import stop_driver
 
         click.echo(f"study {study} stopped (process {stop_driver(study_directory(root, study))})")
         return

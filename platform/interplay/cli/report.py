@@ -26,7 +26,9 @@ AUDITED = ("text", "md", "csv", "json")
     type=click.Path(path_type=Path),
     help="File, of png a folder. Default: print it; html and png go to the study's folder.",
 )
+@click.option("--explain", is_flag=True, help="With html: what the best cell looks at, computed once.")
 @click.option("--best", type=click.IntRange(min=1), help="Only the best BEST cells of a search.")
+@click.option("--metric", default="test/top1", show_default=True, help="Of an ablation's table.")
 @click.option(
     "--audit", is_flag=True, help="Instead: what stopping early would have lost, what selecting has gained."
 )
@@ -41,7 +43,9 @@ def report(
     study: str,
     form: str,
     out: Path | None,
+    explain: bool,
     best: int | None,
+    metric: str,
     audit: bool,
     importance: bool,
     against: str,
@@ -51,8 +55,12 @@ def report(
     root: Path = ctx.obj["root"]
     if best is not None and form in ("html", "png"):
         raise InterplayError(f"--best shortens a table; leave it out with --format {form}")
+    if explain and (form != "html" or audit or importance):
+        raise InterplayError("--explain puts pictures into the page; give it with --format html alone")
     if audit and importance:
         raise InterplayError("--audit and --importance are two tables; give one of them")
+    if metric != "test/top1" and (audit or importance or form in ("html", "png")):
+        raise InterplayError("--metric is of an ablation's table: --format text, md, latex, csv or json alone")
     if (audit or importance) and form not in AUDITED:
         raise InterplayError(f"--audit and --importance are {', '.join(AUDITED)}; the page of --format html has both")
     if audit:
@@ -69,17 +77,17 @@ def report(
         from interplay.report.page import study_page
         from interplay.study.definition import study_directory
 
-        _give(study_page(root, study), out or study_directory(root, study) / "report.html")
+        _give(study_page(root, study, explain=explain), out or study_directory(root, study) / "report.html")
     else:
-        _give(_table(root, study, form, best), out)
+        _give(_table(root, study, form, best, metric), out)
 
 
-def _table(root: Path, study: str, form: str, best: int | None) -> str:
+def _table(root: Path, study: str, form: str, best: int | None, metric: str) -> str:
     from interplay.report.draw import to_csv
     from interplay.report.latex import to_latex
     from interplay.report.study import study_table
 
-    table = study_table(root, study, best)
+    table = study_table(root, study, best, metric)
     drawn = {
         "text": lambda: table.text,
         "md": lambda: table.markdown,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import click
@@ -65,19 +66,18 @@ def search(
     (regularisation+layerscale+mine.py:space).
     """
     recipe = recipe_of(ctx, reference, assignments, data)
-    wanted = {key: options.pop(key) for key in SEARCH_OPTIONS}
-    wanted["start_from"] = [start_of(ctx, start) for start in wanted["start_from"]]
+    asked = {key: options.pop(key) for key in SEARCH_OPTIONS}
+    asked["start_from"] = [start_of(ctx, start) for start in asked["start_from"]]
     if probe and not dry_run:
         raise click.UsageError("--probe belongs to --dry-run; leave it out, or add that")
-    if dry_run:
-        tell_search(ctx, recipe, space, wanted, options, name=name, probe=probe)
-        return
     function = find_space(space)
-    from interplay.studies import run_search
+    from interplay.studies import Wanted, run_search
 
-    run_study(
-        ctx, lambda **common: run_search(recipe, function, name=name, space_name=space, **wanted, **common), options
-    )
+    wanted = Wanted(space_name=space, **asked)
+    if dry_run:
+        tell_search(ctx, recipe, function, wanted, options, name=name, probe=probe)
+        return
+    run_study(ctx, lambda **common: run_search(recipe, function, wanted, name=name, **common), options)
 
 
 @click.command()
@@ -117,12 +117,7 @@ def ablate(
     With --seeds auto every row has 3 seeds, then 5, 8 and 10 until it differs from the baseline or is the same within
     --margin; the table's p values are corrected for looking that often. Running it again continues.
     """
-    how: dict[str, Any] = {
-        "seeds": seeds_of(seeds),
-        "max_seeds": max_seeds,
-        "max_cells": max_cells,
-        "margin": margin,
-    }
+    given = seeds_of(seeds)
     if listing:
         click.echo(list_ablations())
         return
@@ -136,12 +131,15 @@ def ablate(
     plan = planned(ctx, reference, ablation, assignments, data, same)
     if probe and not dry_run:
         raise click.UsageError("--probe belongs to --dry-run; leave it out, or add that")
-    if dry_run:
-        tell_ablation(ctx, plan, how, execution, name=name, probe=probe)
-        return
-    from interplay.studies import run_ablation
+    from interplay.studies import Repeats, run_ablation
 
-    run_study(ctx, lambda **common: run_ablation(plan.baseline, plan.ablation, name=name, **how, **common), execution)
+    repeats = Repeats(given, max_seeds, max_cells, margin, every_stage=same["seed_every_stage"])
+    if dry_run:
+        tell_ablation(ctx, plan, repeats, execution, name=name, probe=probe)
+        return
+    run_study(
+        ctx, lambda **common: run_ablation(plan.baseline, plan.ablation, repeats, name=name, **common), execution
+    )
 
 
 @click.command()
@@ -155,3 +153,18 @@ def sync(ctx: click.Context, study: str) -> None:
     if not sent:
         raise InterplayError(f"MLflow at {view.uri} is away; nothing is lost, try again later")
     click.echo(f"MLflow at {view.uri} has all of {study}: run {view.parent} and {len(view.runs())} children")
+
+
+@click.command()
+@click.argument("study")
+@click.option("--cell", default="", help="Fingerprint, or its first digits. Default: the best cell of a search.")
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="New folder, instead of MLflow.")
+@click.pass_context
+def export(ctx: click.Context, study: str, cell: str, out: Path | None) -> None:
+    """Log a cell's model of STUDY to its MLflow run, for mlflow.pyfunc.load_model and mlflow models serve.
+
+    It takes uint8 images [B, R, R, 3] and gives probabilities [B, classes].
+    """
+    from interplay.studies.exporting import export_model
+
+    click.echo(export_model(ctx.obj["root"], study, cell, out))

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
+
+from interplay.atomic import write_text
 
 
 @dataclass(frozen=True)
@@ -55,3 +60,17 @@ class Job:
 
     def plain(self) -> dict[str, Any]:
         return asdict(self)
+
+    def ticket(self, folder: Path) -> dict[str, str]:
+        """What Tune is told in its place, which keeps several copies of that for every cell to the end.
+
+        The job waits in `folder`, which must be the driver's own, on storage that every worker sees.
+        """
+        path = folder / f"{self.fingerprint}.json"
+        write_text(path, json.dumps(self.plain()))
+        return {"fingerprint": self.fingerprint, "job": str(path)}
+
+
+def job_of(ticket: Mapping[str, str]) -> Job:
+    """The job of `Job.ticket`."""
+    return Job(**json.loads(Path(ticket["job"]).read_text(encoding="utf-8")))

@@ -7,12 +7,13 @@ it is told and not raised; what Tune retries is a process that died, or one whos
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from ray.exceptions import RayActorError
 
-Config = dict[str, Any]
-"""A `Job` as plain data."""
+from interplay.cluster.job import job_of
+
+Config = dict[str, str]
+"""The ticket of a `Job`."""
 
 
 def inline(config: Config) -> dict[str, str]:
@@ -22,11 +23,11 @@ def inline(config: Config) -> dict[str, str]:
         import torch
         from ray import tune
 
-        from interplay.cluster.job import Job
         from interplay.cluster.trial import train_cell
 
-        device = "cuda" if config["gpus"] and torch.cuda.is_available() else "cpu"
-        train_cell(Job(**config), device, tune.report)
+        job = job_of(config)
+        device = "cuda" if job.gpus and torch.cuda.is_available() else "cpu"
+        train_cell(job, device, tune.report)
 
     return _told(work)
 
@@ -37,7 +38,7 @@ def ray_train(config: Config) -> dict[str, str]:
     def work() -> None:
         from interplay.cluster.ray_train import train_with_ray
 
-        train_with_ray(config)
+        train_with_ray(job_of(config).plain())
 
     return _told(work)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from interplay.data.manifest import Manifest
 from interplay.data.order import share_of
 from interplay.errors import InterplayError
 from interplay.recipe.embedding import ByNeighbours, Clusters
@@ -42,6 +43,30 @@ def trained_labels(levels: Numbers, counts: tuple[int, ...], recipe: Recipe) -> 
             "more levels"
         )
     return levels[:, data.level], counts[data.level]
+
+
+def class_count(manifest: Manifest, recipe: Recipe) -> int:
+    """How many classes `recipe` learns from the data set of `manifest`: outputs of its classifier.
+
+    Raises:
+        InterplayError: if there is no such level, or no such clusters.
+    """
+    counts = tuple(map(len, manifest.classes))
+    if isinstance(recipe.data.clusters, Clusters):
+        return _clusters(recipe.data.clusters, sum(manifest.counts.values()))[1]
+    return trained_labels(np.zeros((0, len(counts)), dtype=np.int64), counts, recipe)[1]
+
+
+def class_names(manifest: Manifest, recipe: Recipe) -> tuple[str, ...]:
+    """Names of these classes; of clusters their numbers.
+
+    Raises:
+        InterplayError: as `class_count`.
+    """
+    count = class_count(manifest, recipe)
+    if isinstance(recipe.data.clusters, Clusters):
+        return tuple(f"cluster {number}" for number in range(count))
+    return tuple(manifest.classes[recipe.data.level]) if recipe.data.level is not None else ("one class",)
 
 
 def check_labels(path: Path, recipe: Recipe) -> None:

@@ -12,7 +12,7 @@ from interplay.drill.victim import Victim
 from interplay.report.draw import Table
 from interplay.report.study import study_table
 from interplay.study.definition import SEARCH, read_definition
-from interplay.study.records import CELL, open_study
+from interplay.study.search.records import CELL, open_study
 from interplay.tracking.journal import read
 from interplay.tracking.mlflow import run_states
 from interplay.tracking.store import FINISHED, CellStore

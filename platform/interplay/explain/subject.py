@@ -16,6 +16,7 @@ from interplay.data import Manifest, locate, read_manifest
 from interplay.data.crops import evaluation_windows
 from interplay.data.decode import cut
 from interplay.data.images import BadImage, parse_colour, upright
+from interplay.data.labels import class_names, trained_labels
 from interplay.errors import InterplayError
 from interplay.models import build
 from interplay.recipe import Recipe
@@ -85,7 +86,9 @@ def load_subject(checkpoint: Path, manifest: Manifest | None = None) -> Subject:
     put_weights(model, checkpoint, new_head=False)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     normalise = Normalise(state["mean"], state["std"], device)
-    return Subject(model.to(device).eval(), recipe, normalise, state["epoch"], _names(checkpoint, count, manifest))
+    return Subject(
+        model.to(device).eval(), recipe, normalise, state["epoch"], _names(checkpoint, count, manifest, recipe)
+    )
 
 
 def epochs_of(checkpoint: Path) -> list[Path]:
@@ -108,10 +111,10 @@ def images_of_data(
 ) -> tuple[Images, Manifest]:
     """Samples of a `.beton` by their position, or `count` of different classes of `split`; and its manifest.
 
-    Without such a split they are of the whole file.
+    Labels are those that `recipe` learns. Without such a split the samples are of the whole file.
 
     Raises:
-        InterplayError: if the file is missing or damaged, or has no such sample.
+        InterplayError: if the file is missing or damaged, or has no such sample or labels.
     """
     from interplay.data.stored import StoredSamples  # needs FFCV
 
@@ -121,9 +124,9 @@ def images_of_data(
             raise InterplayError(f"{path} has no sample {index}; its samples are 0 to {len(samples) - 1}")
     of = split if samples.manifest.counts.get(split) else None
     chosen = list(indices) or samples.choose(split=of, name=None, count=count)
-    labels = samples.labels[:, 0].tolist()
-    names = samples.manifest.classes[0]
-    found = [(f"sample {n}: {names[labels[n]]}", samples.image(n), labels[n]) for n in chosen]
+    names = class_names(samples.manifest, recipe)
+    labels, _ = trained_labels(samples.labels, tuple(map(len, samples.manifest.classes)), recipe)
+    found = [(f"sample {n}: {names[labels[n]]}", samples.image(n), int(labels[n])) for n in chosen]
     return prepared(found, recipe), samples.manifest
 
 
@@ -157,10 +160,10 @@ def data_manifest(dataset: str, root: Path) -> tuple[Path, Manifest]:
     return path, read_manifest(path)
 
 
-def _names(checkpoint: Path, count: int, manifest: Manifest | None) -> tuple[str, ...]:
+def _names(checkpoint: Path, count: int, manifest: Manifest | None, recipe: Recipe) -> tuple[str, ...]:
     if manifest is None:
         return tuple(f"class {number}" for number in range(count))
-    names = manifest.classes[0]
+    names = class_names(manifest, recipe)
     if len(names) != count:
         raise InterplayError(f"the data set has {len(names)} classes, {checkpoint} {count}; give the one it was for")
-    return tuple(names)
+    return names

@@ -3,7 +3,8 @@
 from interplay.galleries.clusters import write_clusters
 from interplay.galleries.gallery import Gallery, open_gallery
 from interplay.galleries.neighbours import Neighbour, Ranking, rank_images, ranking_page
-from interplay.galleries.probes import energy, probe, separability
+from interplay.galleries.probes import probed
+from interplay.retrieval import energy, probe, separability
 
 __all__ = [
     "Gallery",
@@ -12,6 +13,7 @@ __all__ = [
     "energy",
     "open_gallery",
     "probe",
+    "probed",
     "rank_images",
     "ranking_page",
     "separability",

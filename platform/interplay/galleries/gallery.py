@@ -28,6 +28,7 @@ class Gallery:
     Attributes:
         embedder: trunk and projector with the checkpoint's weights, in evaluation mode.
         recipe: it was trained by.
+        reading: that recipe, of the finest labels: any data set may be a gallery, its labels are shown, not learnt.
         normalise: levels 0..255 -> what the embedder is given.
         device: where it lives.
         path: the `.beton`.
@@ -38,6 +39,7 @@ class Gallery:
 
     embedder: Embedder
     recipe: Recipe
+    reading: Recipe
     normalise: Normalise
     device: torch.device
     path: Path
@@ -86,7 +88,6 @@ def open_gallery(checkpoint: Path, dataset: str, root: Path) -> Gallery:
     recipe = validate(state["recipe"])
     path = locate(dataset, root / "datasets")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    # any data set may be the gallery: its labels are shown, not learnt
     reading = recipe.with_({"evaluation.also": {}, "data.level": 0, "data.clusters": "none", "data.share": 1.0})
     loaders = beton_loaders(path, reading, evaluate_train=True)
     side = recipe.evaluation.resolution or recipe.data.resolution
@@ -99,6 +100,7 @@ def open_gallery(checkpoint: Path, dataset: str, root: Path) -> Gallery:
     return Gallery(
         embedder=Embedder(trunk, projector).to(device).eval(),
         recipe=recipe,
+        reading=reading,
         normalise=Normalise(state.get("mean", loaders.mean), state.get("std", loaders.std), device),
         device=device,
         path=path,

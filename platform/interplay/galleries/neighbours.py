@@ -81,7 +81,7 @@ def rank_images(
         shown = images_of_files(paths, gallery.recipe)
         found += _rankings(gallery, shown, [None] * len(shown), images, places, stored, count)
     if indices:
-        shown, _ = images_of_data(gallery.path, gallery.recipe, indices)
+        shown, _ = images_of_data(gallery.path, gallery.reading, indices)
         found += _rankings(gallery, shown, list(indices), images, places, stored, count)
     return found
 

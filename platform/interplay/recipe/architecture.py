@@ -44,16 +44,10 @@ class FixedScale(Part):
 
     not_identity: ClassVar[frozenset[str]] = frozenset({"checkpoint"})
     kind: Literal["fixed"] = "fixed"
-    checkpoint: str
+    checkpoint: str = Field(min_length=1)
     digest: str = ""
 
-    @model_validator(mode="before")
-    @classmethod
-    def _of_this_content(cls, tree: Any) -> Any:
-        path = tree.get("checkpoint") if isinstance(tree, dict) else None
-        if not isinstance(path, str):
-            return tree
-        return file_content(tree, Path(path), key="checkpoint", field="model.scale.checkpoint")
+    _of_this_content = file_content("checkpoint", "model.scale.checkpoint")
 
 
 class ScalarScale(Part):

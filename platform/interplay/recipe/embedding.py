@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -147,11 +146,21 @@ class ByNearest(Part):
 
     On-the-fly classification by weights exp(cosine / `sigma`) of the nearest, whose number is chosen among
     `neighbours` on the validation split, and mean average precision of the whole ranking; at every level of labels.
+
+    `probes` are fitted to the training images' embeddings after the last epoch: classifiers for every level
+    (`linear`, `mlp`), and how well a linear one tells random halves of the trained classes apart (`separability`).
     """
 
     kind: Literal["nearest"] = "nearest"
     neighbours: tuple[Positive, ...] = Field((10, 15, 20, 25, 30), min_length=1)
     sigma: Real = Field(0.05, gt=0.0)
+    probes: tuple[Literal["linear", "mlp", "separability"], ...] = ()
+
+    @model_validator(mode="after")
+    def _once(self) -> ByNearest:
+        if len(set(self.probes)) < len(self.probes):
+            raise ValueError("evaluation.retrieval.probes names one twice; name each once")
+        return self
 
 
 Retrieval = Annotated[NoRetrieval | ByNearest, Field(discriminator="kind"), ByName]
@@ -173,13 +182,7 @@ class Clusters(Part):
     file: str
     digest: str = ""
 
-    @model_validator(mode="before")
-    @classmethod
-    def _of_this_content(cls, tree: Any) -> Any:
-        path = tree.get("file") if isinstance(tree, dict) else None
-        if not isinstance(path, str) or not path:
-            return tree
-        return file_content(tree, Path(path).expanduser(), key="file", field="data.clusters.file")
+    _of_this_content = file_content("file", "data.clusters.file")
 
 
 AnyClusters = Annotated[NoClusters | Clusters, Field(discriminator="kind"), ByName]

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 
@@ -51,15 +52,25 @@ def checkpoint_file(path: Path) -> Path:
     return path / LAST_CHECKPOINT if path.is_dir() else path
 
 
-def file_content(tree: dict[str, Any], path: Path, *, key: str, field: str) -> dict[str, Any]:
-    """`tree` with the absolute `path` under `key` and the digest of its content; see `of_this_content`.
+def file_content(key: str, field: str, find: Callable[[Path], Path] = Path.expanduser) -> Any:
+    """A validator: fills in the digest of the file under `key`, and its absolute path; see `of_this_content`.
 
-    Raises:
-        ValueError: if there is no such file, or it has changed.
+    Args:
+        key: of the part's own field; where it is empty nothing is filled in.
+        field: as a person writes it.
+        find: from what was given to the file.
     """
-    if not path.is_file():
-        raise ValueError(f"{field}={str(path)!r} is not a file")
-    return of_this_content({**tree, key: str(path.resolve())}, path, field=field)
+
+    def fill_in(cls: type[Part], tree: Any) -> Any:
+        given = tree.get(key) if isinstance(tree, dict) else None
+        if not isinstance(given, str) or not given:
+            return tree
+        path = find(Path(given))
+        if not path.is_file():
+            raise ValueError(f"{field}={str(path)!r} is not a file")
+        return of_this_content({**tree, key: str(path.resolve())}, path, field=field)
+
+    return model_validator(mode="before")(fill_in)
 
 
 def of_this_content(tree: dict[str, Any], path: Path, *, field: str) -> dict[str, Any]:

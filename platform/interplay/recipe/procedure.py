@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
@@ -57,14 +56,7 @@ class Weights(Part):
     model: Model | None = None
     digest: str = ""
 
-    @model_validator(mode="before")
-    @classmethod
-    def _of_this_content(cls, tree: Any) -> Any:
-        path = tree.get("checkpoint") if isinstance(tree, dict) else None
-        if not isinstance(path, str) or not path:
-            return tree
-        file = checkpoint_file(Path(path))
-        return file_content(tree, file, key="checkpoint", field="checkpoint")
+    _of_this_content = file_content("checkpoint", "checkpoint", checkpoint_file)
 
 
 TrainedWeights = Annotated[Weights, BeforeValidator(_checkpoint_alone)]

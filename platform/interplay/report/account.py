@@ -13,9 +13,9 @@ from typing import Any
 from interplay.report.story import Story
 from interplay.report.tables import when
 from interplay.report.view import Column, Command, Grid, Row, Value, number
-from interplay.study.budget import use_text
 from interplay.study.definition import SEARCH, study_directory
-from interplay.study.ledger import BEAT_S, LEDGER, use_of_study
+from interplay.study.driving.budget import use_text
+from interplay.study.driving.ledger import BEAT_S, LEDGER, use_of_study
 from interplay.tracking.journal import read
 from interplay.tracking.store import FINISHED
 

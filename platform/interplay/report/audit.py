@@ -11,7 +11,8 @@ from interplay.errors import InterplayError
 from interplay.report import draw
 from interplay.report.notes import wrapped
 from interplay.report.study import study_table
-from interplay.study.audit import (
+from interplay.study.definition import SEARCH
+from interplay.study.evidence.audit import (
     ETA,
     FEWEST,
     Cut,
@@ -22,14 +23,13 @@ from interplay.study.audit import (
     finished_curves,
     fit_line,
 )
-from interplay.study.definition import SEARCH
 from interplay.tracking.journal import read
 from interplay.tracking.store import CellStore
 
 
 @dataclass(frozen=True)
 class StudyAudit:
-    """The audits of one study, see `interplay.study.audit`.
+    """The audits of one study, see `interplay.study.evidence.audit`.
 
     Attributes:
         study: its name.

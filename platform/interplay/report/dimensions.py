@@ -10,8 +10,8 @@ from interplay.errors import InterplayError
 from interplay.report import draw
 from interplay.report.study import objectives_of
 from interplay.study.definition import SEARCH, read_definition, study_directory
-from interplay.study.importance import FEW, Importances, importances
-from interplay.study.records import open_study
+from interplay.study.search.importance import FEW, Importances, importances
+from interplay.study.search.records import open_study
 
 _PAIRS = 5
 

@@ -10,7 +10,7 @@ from dataclasses import asdict
 from typing import Any
 
 from interplay.report.rows import AblationRow, Measured, SearchRow
-from interplay.study.stats import Difference
+from interplay.study.evidence.stats import Difference
 
 DASH = "—"
 
@@ -18,10 +18,17 @@ Table = tuple[list[str], list[list[str]]]
 """Headers, and rows of cells."""
 
 
-def ablation_table(rows: Sequence[AblationRow]) -> Table:
-    """Row, mean ± spread, difference with interval, corrected p, verdict, smallest effect, published numbers."""
+def ablation_table(rows: Sequence[AblationRow], metric: str = "test/top1") -> Table:
+    """Row, mean ± spread of `metric`, difference with interval, corrected p, verdict, smallest effect, published."""
     published = sorted({name for row in rows for name in row.published})
-    headers = ["row", "test top-1", "difference (95 %)", "p", "verdict", "could show"]
+    headers = [
+        "row",
+        "test top-1" if metric == "test/top1" else metric,
+        "difference (95 %)",
+        "p",
+        "verdict",
+        "could show",
+    ]
     headers += [f"published {name}" for name in published]
     table = []
     for row in rows:

@@ -8,9 +8,9 @@ from pathlib import Path
 from interplay.errors import InterplayError
 from interplay.study.ablation import BASELINE
 from interplay.study.definition import read_definition
-from interplay.study.looks import planned_looks, share
-from interplay.study.power import POWER, pair_std, smallest_effect
-from interplay.study.stats import LEVEL
+from interplay.study.evidence.looks import planned_looks, share
+from interplay.study.evidence.power import POWER, pair_std, smallest_effect
+from interplay.study.evidence.stats import LEVEL
 from interplay.tracking.store import CellStore
 
 

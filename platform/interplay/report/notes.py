@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from interplay.report.rows import SAME_CELLS, AblationRow
 from interplay.study.ablation import BASELINE
 from interplay.study.definition import StudyDefinition
-from interplay.study.power import POWER
-from interplay.study.stats import RankAgreement
+from interplay.study.evidence.power import POWER
+from interplay.study.evidence.stats import RankAgreement
 
 WIDTH = 120
 
@@ -22,6 +22,10 @@ def ablation_notes(
     if definition.scale:
         sizes = ", ".join(f"{name}={value:g}" for name, value in definition.scale.items())
         notes.append(f"At the declared scale {sizes} of the baseline; published numbers are of full size.")
+    if definition.every_stage:
+        notes.append("Each seed has earlier stages of its own: the spread is that of all stages.")
+    elif definition.recipe.get("after"):
+        notes.append("Seeds are of the last stage: they share one earlier stage, and the spread holds for that one.")
     left = sum(
         not row.decided and row.looks[-1:] != tuple(definition.looks[-1:])
         for row in rows

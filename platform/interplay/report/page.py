@@ -15,6 +15,7 @@ from markupsafe import Markup
 
 from interplay import __version__
 from interplay.report.account import Account, read_account
+from interplay.report.explained import explain_best
 from interplay.report.sections import page_sections
 from interplay.report.story import UNFINISHED, WAITING, Story, read_story
 from interplay.report.tables import shown_cells
@@ -31,13 +32,19 @@ class _State:
     mark: str = ""
 
 
-def study_page(root: Path, name: str) -> str:
+def study_page(root: Path, name: str, *, explain: bool = False) -> str:
     """The page of the study `name` under `root`, also while it runs.
 
+    With `explain` it shows what the best cell looks at; that is kept, and from then on part of the page.
+
     Raises:
-        InterplayError: if there is no such study, or it is a search that has not been started.
+        InterplayError: if there is no such study, it is a search that has not been started, or nothing can be
+            explained.
     """
-    return render(read_story(root, name), read_account(root, name), known_runs(root, name), time.time())
+    story = read_story(root, name)
+    if explain:
+        explain_best(story)
+    return render(story, read_account(root, name), known_runs(root, name), time.time())
 
 
 def known_runs(root: Path, name: str) -> dict[str, str]:

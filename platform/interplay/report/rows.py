@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from interplay.study.ablation import BASELINE
-from interplay.study.comparison import Comparison, compare
 from interplay.study.definition import StudyDefinition, StudyRow
-from interplay.study.power import smallest_effect
-from interplay.study.stats import LEVEL, Difference, RankAgreement, bootstrap_interval, rank_agreement
+from interplay.study.evidence.comparison import Comparison, compare
+from interplay.study.evidence.power import smallest_effect
+from interplay.study.evidence.stats import LEVEL, Difference, RankAgreement, bootstrap_interval, rank_agreement
 from interplay.tracking.store import FINISHED, CellResult
 
 WAITING, NOT_MEASURED, NOT_RUN = "waiting", "not measured", "not run"
@@ -139,9 +139,13 @@ def _ablation_row(
     )
 
 
-def published_agreement(rows: Sequence[AblationRow]) -> dict[str, RankAgreement]:
-    """Published accuracy -> whether our means put the rows, the baseline included, in the published order."""
-    names = sorted({name for row in rows for name in row.published if name.startswith("top1")})
+def published_agreement(rows: Sequence[AblationRow], metric: str = "test/top1") -> dict[str, RankAgreement]:
+    """Published number -> whether our means put the rows, the baseline included, in the published order.
+
+    Of top-1 all accuracies that are published so, on whatever test set; of another metric those of its name.
+    """
+    own = metric.rpartition("/")[2]
+    names = sorted({n for row in rows for n in row.published if n == own or (own == "top1" and n.startswith(own))})
     found = {
         name: rank_agreement(
             [(r.test.mean, r.published[name]) for r in rows if r.test.mean is not None and name in r.published]

@@ -8,12 +8,13 @@ from urllib.parse import urlsplit, urlunsplit
 
 from interplay.report.account import Account, commands, ledger_grid, materials_grid, retried_grid
 from interplay.report.audit import StudyAudit
+from interplay.report.explained import explained_section
 from interplay.report.figures import EARLY, Chart, Group, study_figures
 from interplay.report.story import Story
 from interplay.report.tables import ablation_grid, cells_grid, search_grid
 from interplay.report.view import Column, Grid, Row, Section, Value, drawn
-from interplay.study.audit import ETA, FEWEST, audit_cuts, audit_selection, fit_line
 from interplay.study.definition import SEARCH
+from interplay.study.evidence.audit import ETA, FEWEST, audit_cuts, audit_selection, fit_line
 from interplay.tracking.mlflow import tracking_uri
 from interplay.tracking.store import FINISHED, PRUNED
 
@@ -37,6 +38,8 @@ def page_sections(story: Story, account: Account, runs: Mapping[str, str], linke
         sections.append(_with_audit(section, story, audit) if group.id == EARLY else section)
     if audit is not None and not any(section.id == EARLY for section in sections):
         sections.append(_with_audit(Section(EARLY, "Early and final"), story, audit))
+    if (explained := explained_section(story)) is not None:
+        sections.append(explained)
     sections += [_cells(story, runs), _cost(story, account), _materials(story)]
     sections.append(Section("again", "How to reproduce it", commands=tuple(commands(story, account))))
     return [section for section in sections if not section.empty]

@@ -12,10 +12,10 @@ from typing import Any
 from interplay.errors import InterplayError
 from interplay.report.account import Account, read_account
 from interplay.study.definition import SEARCH, StudyDefinition, read_definition, study_directory
-from interplay.study.records import CELL, open_study
+from interplay.study.search.records import CELL, open_study
 from interplay.tracking.journal import Record, epochs, read
 from interplay.tracking.lease import LEASE
-from interplay.tracking.store import FINISHED, PRUNED, STOPPED, CellStore
+from interplay.tracking.store import DIVERGED, EARLIER_DIVERGED, FINISHED, PRUNED, STOPPED, CellStore
 
 RUNNING, WAITING = "running", "waiting"
 COMPLETE, KILLED, ENDED = "complete", "killed", "stopped"
@@ -55,7 +55,8 @@ class StudyStatus:
         kind: `search` or `ablation`.
         state: `running`; `complete`: every cell has a result; `stopped`: its driver ended; `killed`: without a word.
         total: cells it shall have.
-        cells: `finished`, `diverged`, `pruned`, `failed`, `out_of_memory`, `running`, `waiting` -> how many.
+        cells: `finished`, `diverged`, `earlier stage diverged`, `pruned`, `failed`, `out_of_memory`, `running`,
+            `waiting` -> how many.
         running: those being trained.
         used: hours, CPU-hours, GPU-hours and money of all attempts so far; None before its first run.
         left: of its last budget.
@@ -119,7 +120,7 @@ def study_status(root: Path, name: str) -> StudyStatus:
     unseen = total - len(labels)  # that the search has not proposed yet
     look.cells[WAITING] += unseen
     look.to_go += unseen * length
-    done = look.cells[FINISHED] + look.cells["diverged"] + look.cells[PRUNED]
+    done = sum(look.cells[status] for status in (FINISHED, DIVERGED, EARLIER_DIVERGED, PRUNED))
     use = account.use or {}
     return StudyStatus(
         study=name,

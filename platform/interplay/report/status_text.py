@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from interplay.tracking.store import EARLIER_DIVERGED
+
 MOST_SHOWN = 20
-_ORDER = ("finished", "running", "waiting", "pruned", "diverged", "failed", "out_of_memory")
+_ORDER = ("finished", "running", "waiting", "pruned", "diverged", EARLIER_DIVERGED, "failed", "out_of_memory")
 
 
 def status_text(status: Mapping[str, Any]) -> str:

@@ -9,15 +9,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from interplay.data.labels import class_count
 from interplay.data.manifest import manifest_path, read_manifest
 from interplay.errors import InterplayError
 from interplay.recipe import Recipe, read_recipe
 from interplay.report.rows import AblationRow, SearchRow
 from interplay.report.study import StudyTable, objectives_of, study_table
 from interplay.study.definition import StudyDefinition, study_directory
-from interplay.study.importance import Importances, importances
-from interplay.study.objectives import Objective, count
-from interplay.study.records import open_study
+from interplay.study.search.importance import Importances, importances
+from interplay.study.search.objectives import Objective, count
+from interplay.study.search.records import open_study
 from interplay.tracking.journal import Record, read
 from interplay.tracking.store import FINISHED, CellStore
 
@@ -66,7 +67,7 @@ class CellFacts:
 class Story:
     """A study, its rows, and its cells by fingerprint in the order of the study.
 
-    `sizes` are those of `interplay.study.objectives.count` by a row's label, or by a cell of a search, of at most
+    `sizes` are those of `study.search.objectives.count` by a row's label, or by a cell of a search, of at most
     `MOST_MODELS` different models; there are none if it is not known how many classes there are, or one model is all.
     """
 
@@ -172,7 +173,7 @@ def _sizes(table: StudyTable, store: CellStore) -> dict[str, Mapping[str, float]
     dataset = Path(table.definition.dataset)
     if not manifest_path(dataset).is_file():
         return {}
-    classes = len(read_manifest(dataset).classes[0])
+    manifest = read_manifest(dataset)
     found: dict[str, Mapping[str, float]] = {}
     counted: dict[Any, Mapping[str, float]] = {}
     named = [*_row_recipes(table, store), *_search_recipes(table)]
@@ -182,7 +183,7 @@ def _sizes(table: StudyTable, store: CellStore) -> dict[str, Mapping[str, float]
         key = _size_key(recipe)
         if key not in counted and len(counted) < MOST_MODELS:
             try:
-                counted[key] = count(recipe, classes)
+                counted[key] = count(recipe, class_count(manifest, recipe))
             except InterplayError:
                 counted[key] = {}
         if counted.get(key):
@@ -190,8 +191,9 @@ def _sizes(table: StudyTable, store: CellStore) -> dict[str, Mapping[str, float]
     return found
 
 
-def _size_key(recipe: Recipe) -> tuple[Any, int]:
-    return (recipe.model, recipe.evaluation.resolution or recipe.data.resolution)
+def _size_key(recipe: Recipe) -> tuple[Any, ...]:
+    data = recipe.data
+    return (recipe.model, recipe.evaluation.resolution or data.resolution, data.level, data.clusters)
 
 
 def _row_recipes(table: StudyTable, store: CellStore) -> Iterable[tuple[str, Recipe]]:

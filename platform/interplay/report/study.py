@@ -21,9 +21,9 @@ from interplay.report.rows import (
     search_rows,
 )
 from interplay.study.definition import SEARCH, StudyDefinition, read_definition, study_directory
-from interplay.study.ledger import use_of_study
-from interplay.study.objectives import Objective, parse_objectives
-from interplay.study.records import CELL, CHANGES, open_study
+from interplay.study.driving.ledger import use_of_study
+from interplay.study.search.objectives import Objective, parse_objectives
+from interplay.study.search.records import CELL, CHANGES, open_study
 from interplay.tracking.store import CellStore
 
 ENDED = ("COMPLETE", "PRUNED", "FAIL")
@@ -60,14 +60,16 @@ class StudyTable:
         return {"table.md": self.markdown, "table.json": self.json}
 
 
-def study_table(root: Path, name: str, most: int | None = None) -> StudyTable:
-    """The table of the study `name` under `root`; of a search the best `most` cells.
+def study_table(root: Path, name: str, most: int | None = None, metric: str = "test/top1") -> StudyTable:
+    """The table of the study `name` under `root`; of a search the best `most` cells, of an ablation `metric`.
 
     Raises:
-        InterplayError: if there is no such study.
+        InterplayError: if there is no such study, or none of its cells has the metric.
     """
     definition = read_definition(root, name)
     if definition.kind == SEARCH:
+        if metric != "test/top1":
+            raise InterplayError(f"{name!r} is a search, whose table has its objectives; leave --metric out")
         found = _search_rows(root, definition)
         cells = [row.fingerprint for row in found]
         complete = bool(found) and all(row.state in ENDED for row in found)
@@ -75,15 +77,23 @@ def study_table(root: Path, name: str, most: int | None = None) -> StudyTable:
         return StudyTable(definition, table, rows_json, complete, cells, found=tuple(found))
     cells = list(dict.fromkeys(f for row in definition.rows for f in row.cells.values()))
     results = _results(root, cells)
-    rows = ablation_rows(definition, results)
+    _check_metric(name, metric, results)
+    rows = ablation_rows(definition, results, metric)
     complete = all(result is not None for result in results.values())
-    agreement = published_agreement(rows)
+    agreement = published_agreement(rows, metric)
     seeds = {"margin": definition.margin, "looks": definition.looks, "looked": definition.looked}
     order = {metric: asdict(found) for metric, found in agreement.items()}
     rows_json = draw.to_json(rows, **_head(root, definition), **seeds, published_order=order)
     notes = tuple(ablation_notes(rows, definition, agreement))
-    drawn = draw.ablation_table(rows)
+    drawn = draw.ablation_table(rows, metric)
     return StudyTable(definition, drawn, rows_json, complete, cells, notes, tuple(rows))
+
+
+def _check_metric(name: str, metric: str, results: Results) -> None:
+    measured = sorted({known for result in results.values() if result is not None for known in result.metrics})
+    if metric != "test/top1" and measured and metric not in measured:
+        tests = ", ".join(known for known in measured if known.startswith("test/")) or ", ".join(measured)
+        raise InterplayError(f"no cell of {name!r} has the metric {metric!r}; there are {tests}")
 
 
 def best_cell(root: Path, name: str) -> Recipe:

@@ -12,7 +12,7 @@ from interplay.report.story import CellFacts, Story
 from interplay.report.values import ToggleColumn, changes_text, is_number, toggle_columns
 from interplay.report.view import Column, Grid, Link, Row, Value, number
 from interplay.study.ablation import BASELINE
-from interplay.study.stats import Difference
+from interplay.study.evidence.stats import Difference
 from interplay.tracking.store import FINISHED
 
 MOST_CELLS, MOST_ROWS, MOST_BEST, MOST_SEEDS, MOST_PATHS = 1000, 1000, 20, 12, 12

@@ -100,6 +100,15 @@ class Drawn:
 
 
 @dataclass(frozen=True)
+class Picture:
+    """Pictures under one title, as PNGs in base64."""
+
+    title: str
+    about: str
+    pngs: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Section:
     """A part of the page. Of the figures in `choices` one is shown at a time."""
 
@@ -111,10 +120,12 @@ class Section:
     figures: tuple[Drawn, ...] = ()
     choices: tuple[Drawn, ...] = ()
     commands: tuple[Command, ...] = ()
+    pictures: tuple[Picture, ...] = ()
 
     @property
     def empty(self) -> bool:
-        return not (self.about or self.tables or self.notes or self.figures or self.choices or self.commands)
+        drawn = self.figures or self.choices or self.pictures
+        return not (self.about or self.tables or self.notes or drawn or self.commands)
 
 
 def drawn(charts: Sequence[Chart], linked: Collection[str]) -> tuple[Drawn, ...]:

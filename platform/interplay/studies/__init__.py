@@ -4,72 +4,60 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 from interplay.cluster.session import session
 from interplay.errors import InterplayError
 from interplay.recipe import Recipe
 from interplay.report.study import best_cell
-from interplay.studies.plans import plan_rows, plan_search, refuse_auto_options, table
+from interplay.studies.plans import plan_rows, plan_search
 from interplay.studies.running import Progress, Run, StudyOutcome, locked_study
 from interplay.studies.searching import Wanted
-from interplay.studies.seeds import AUTO, AutoSeeds, Seeding, auto_seeds, given_seeds
+from interplay.studies.seeds import Repeats, Seeding, seeded_rows
 from interplay.studies.syncing import sync_study
 from interplay.study.ablation import BASELINE, Ablation, Row
 from interplay.study.cells import cell_of
-from interplay.study.definition import study_directory
-from interplay.study.execution import Execution
-from interplay.study.points import Start
-from interplay.study.preflight import check_rows
-from interplay.study.proposals import ListedCells, OptunaProposals
-from interplay.study.spaces import SpaceFunction
+from interplay.study.definition import StudyDefinition, study_directory
+from interplay.study.driving.execution import Execution
+from interplay.study.search.proposals import ListedCells, OptunaProposals, Proposals
+from interplay.study.search.spaces import SpaceFunction
 from interplay.tracking.store import FINISHED, Cell, CellStore
 
-__all__ = ["Progress", "StudyOutcome", "best_recipe", "run_ablation", "run_search", "run_training", "sync_study"]
+__all__ = [
+    "Progress",
+    "Repeats",
+    "StudyOutcome",
+    "Wanted",
+    "best_recipe",
+    "run_ablation",
+    "run_search",
+    "run_training",
+    "sync_study",
+]
 
 
 def run_search(
     recipe: Recipe,
     space: SpaceFunction,
+    wanted: Wanted | None = None,
     *,
     name: str,
     root: Path,
-    trials: int | None = None,
-    space_name: str = "space",
-    sampler: str = "tpe",
-    seed: int = 0,
-    objectives: Sequence[str] = (),
-    constraints: Sequence[str] = (),
-    start_from: Sequence[Start] = (),
-    published_first: bool = False,
-    warm_start: Sequence[str] = (),
-    retry_failed: bool = False,
-    optuna_storage: str = "",
     execution: Execution | None = None,
     progress: Progress | None = None,
     verbose: bool = False,
 ) -> StudyOutcome:
-    """Searches `space` around `recipe` until the study has `trials` cells.
+    """Searches `space` around `recipe` until the study has as many cells as are wanted.
 
     The test split is measured for each cell but never shown to the sampler.
 
     Args:
         recipe: what the space changes.
-        space: a function of (trial) or (trial, recipe); see `interplay.study.spaces`.
-        name: of the study.
+        space: a function of (trial) or (trial, recipe); see `interplay.study.search.spaces`.
+        wanted: how many cells, by which sampler, for what.
+        name: of the study; the same name continues or extends it.
         root: the storage root.
-        trials: cells the study shall have; None is 16, or the whole of a grid.
-        space_name: what the study calls the space.
-        sampler: tpe, gp, cmaes, nsga2, nsga3, random, qmc or grid.
-        seed: of the sampler.
-        objectives: what is optimised (`parameters:min`), `val/top1` if empty; the first one selects.
-        constraints: what must hold of a cell to be trained (`parameters<=6e6`).
-        start_from: points that are tried first.
-        published_first: try the space's published points first.
-        warm_start: studies whose finished cells the sampler is told of, as far as this search could propose them.
-        retry_failed: try cells that failed once more.
-        optuna_storage: address of a data base for the Optuna study instead of a file in the study's folder.
         execution: how cells are trained.
         progress: what is told while it runs.
         verbose: let Ray talk.
@@ -77,61 +65,46 @@ def run_search(
     Raises:
         InterplayError: if recipe, space, data set or name cannot work; nothing has been started then.
     """
-    wanted = Wanted(
-        trials=trials,
-        sampler=sampler,
-        seed=seed,
-        objectives=objectives,
-        constraints=constraints,
-        start_from=start_from,
-        published_first=published_first,
-        warm_start=warm_start,
-        retry_failed=retry_failed,
-        optuna_storage=optuna_storage,
-    )
-    execution = execution or Execution()
+    going = _Going(root, execution or Execution(), progress or Progress(), verbose)
     study_directory(root, name)
-    plan = plan_search(recipe, space, wanted, name=name, root=root, space_name=space_name, execution=execution)
-    if stopped := _earlier_stages([plan.earlier], name, root, execution, progress, verbose):
-        return stopped
-    progress = progress or Progress()
+    plan = plan_search(recipe, space, wanted or Wanted(), name=name, root=root, execution=going.execution)
+    if plan.earlier is not None:
+        if stopped := going.earlier_stages([plan.earlier], name):
+            return stopped
+        _check_ended_well(plan.earlier, root)
     for remark in plan.remarks:
-        progress.remark(remark)
-    definition, dataset, search, earlier = plan.definition, plan.dataset, plan.search, plan.earlier
-    with locked_study(root, definition) as directory:
-        proposals = OptunaProposals(directory, space, recipe, dataset, CellStore(root), search, earlier=earlier)
-        run = Run(root, definition, execution, progress, verbose)
-        return run(proposals, total=search.target, known=proposals.known())
+        going.progress.remark(remark)
+    with locked_study(root, plan.definition) as directory:
+        proposals = OptunaProposals(
+            directory, space, recipe, plan.dataset, CellStore(root), plan.search, earlier=plan.earlier
+        )
+        return going.run(plan.definition, proposals, total=plan.search.target, known=proposals.known())
 
 
 def run_ablation(
     recipe: Recipe,
     ablation: Ablation,
+    repeats: Repeats,
     *,
     name: str,
     root: Path,
-    seeds: Sequence[int] | Literal["auto"],
-    max_seeds: int | None = None,
-    max_cells: int | None = None,
-    margin: float | None = None,
     execution: Execution | None = None,
     progress: Progress | None = None,
     verbose: bool = False,
 ) -> StudyOutcome:
     """Trains the baseline and every row of `ablation` once for each seed.
 
-    With `seeds="auto"` it begins with 3 seeds and adds some to the baseline and to the rows that are still undecided,
-    at fixed looks for which the table's p values are corrected (`interplay.study.looks`).
+    With `Repeats("auto")` it begins with 3 seeds and adds some to the baseline and to the rows that are still
+    undecided, at fixed looks for which the table's p values are corrected (`interplay.study.evidence.looks`).
+
+    A row whose earlier stage diverges is a row that failed: it is not trained, and the others are.
 
     Args:
         recipe: the baseline.
         ablation: its rows.
+        repeats: the seeds of the rows.
         name: of the study; the same name continues or extends it.
         root: the storage root.
-        seeds: of every row, or `auto`.
-        max_seeds: of a row with `auto`; 10 if not given. It cannot be changed once the study has begun.
-        max_cells: that the study may have with `auto`; as many as it takes if not given.
-        margin: points of top-1 below which a difference does not matter; 0.2 if not given.
         execution: how cells are trained.
         progress: what is told meanwhile.
         verbose: show what Ray prints.
@@ -139,27 +112,12 @@ def run_ablation(
     Raises:
         InterplayError: if a row does not apply, or the data set or name cannot work; nothing has been started then.
     """
-    (execution or Execution()).refuse_cuts("an ablation")
-    resolved = ablation.resolve(recipe)
-    check_rows(ablation, recipe)
-    if not isinstance(seeds, str):
-        refuse_auto_options(max_seeds, max_cells)
-        seeding = given_seeds(root, name, seeds, margin)
-        rows = table(ablation, {row.label: {seed: r.with_seed(seed) for seed in seeds} for row, r in resolved})
-        return _run_rows(recipe, ablation, rows, name, root, execution, progress, verbose, seeding)
-    if seeds != AUTO:
-        raise InterplayError(f"seeds {seeds!r} must be a list of whole numbers, or {AUTO}")
-    seeding = auto_seeds(root, name, recipe, max_seeds, margin)
-    growing = AutoSeeds(root, name, seeding.looks, resolved, max_cells)
+    going = _Going(root, execution or Execution(), progress or Progress(), verbose)
+    seeded = seeded_rows(recipe, ablation, repeats, name=name, root=root, execution=going.execution)
     with ExitStack() as stack:
         while True:
-            trained = {
-                row.label: {seed: r.with_seed(seed) for seed in range(growing.counts[row.label])}
-                for row, r in resolved
-            }
-            rows = table(ablation, trained)
-            outcome = _run_rows(recipe, ablation, rows, name, root, execution, progress, verbose, seeding)
-            if not outcome.complete or not growing.grow():
+            outcome = going.rows(recipe, ablation, seeded.rows(), seeded.seeding, name)
+            if not outcome.complete or not seeded.grow():
                 return outcome
             stack.enter_context(session(verbose))  # one for all further looks
 
@@ -180,60 +138,67 @@ def run_training(
     Raises:
         InterplayError: if the recipe, data set or name cannot work; nothing has been started then.
     """
-    (execution or Execution()).refuse_cuts("a single training")
-    name = name or f"{recipe.name}-{cell_of(recipe, root).fingerprint[:8]}"
-    rows = [(Row(BASELINE, {}), {recipe.seeds.init: recipe})]
-    alone = Ablation(f"One run of {recipe.name}", [])
-    return _run_rows(recipe, alone, rows, name, root, execution, progress, verbose, Seeding())
+    going = _Going(root, execution or Execution(), progress or Progress(), verbose)
+    return going.training(recipe, name)
 
 
-def _run_rows(
-    recipe: Recipe,
-    ablation: Ablation,
-    recipes: Sequence[tuple[Row, dict[int, Recipe]]],
-    name: str,
-    root: Path,
-    execution: Execution | None,
-    progress: Progress | None,
-    verbose: bool,
-    seeding: Seeding,
-) -> StudyOutcome:
-    execution = execution or Execution()
-    plan = plan_rows(recipe, ablation, recipes, name=name, root=root, execution=execution, seeding=seeding)
-    earlier = [cell.earlier for cell in plan.cells]
-    if stopped := _earlier_stages(earlier, name, root, execution, progress, verbose):
-        return stopped
-    with locked_study(root, plan.definition):
-        missing = CellStore(root).missing(plan.cells)
-        run = Run(root, plan.definition, execution, progress or Progress(), verbose)
-        return run(ListedCells(missing), total=len(plan.cells), known=plan.cells)
+@dataclass(frozen=True)
+class _Going:
+    """Where and how studies are run, and who is told."""
 
+    root: Path
+    execution: Execution
+    progress: Progress
+    verbose: bool
 
-def _earlier_stages(
-    cells: Sequence[Cell | None],
-    name: str,
-    root: Path,
-    execution: Execution,
-    progress: Progress | None,
-    verbose: bool,
-) -> StudyOutcome | None:
-    """Trains the earlier stages that are missing, each as a study of its own; its outcome if one did not end well."""
-    store = CellStore(root)
-    stages = [cell for cell in cells if cell is not None]
-    for cell in store.missing(stages):
-        stage = f"{name}-before-{cell.fingerprint[:8]}"
-        outcome = run_training(
-            cell.recipe, root=root, name=stage, execution=execution.whole(), progress=progress, verbose=verbose
+    def run(
+        self, definition: StudyDefinition, proposals: Proposals, *, total: int, known: Sequence[Cell]
+    ) -> StudyOutcome:
+        run = Run(self.root, definition, self.execution, self.progress, self.verbose)
+        return run(proposals, total=total, known=known)
+
+    def rows(
+        self,
+        recipe: Recipe,
+        ablation: Ablation,
+        recipes: Sequence[tuple[Row, dict[int, Recipe]]],
+        seeding: Seeding,
+        name: str,
+    ) -> StudyOutcome:
+        plan = plan_rows(
+            recipe, ablation, recipes, name=name, root=self.root, execution=self.execution, seeding=seeding
         )
-        if not outcome.complete:
-            return outcome
-    for cell in stages:
-        result = store.result(cell.fingerprint)
-        if result is None or result.status != FINISHED:
-            raise InterplayError(
-                f"the earlier stage {cell.recipe.name} diverged ({cell.fingerprint}); change it first"
-            )
-    return None
+        if stopped := self.earlier_stages([cell.earlier for cell in plan.cells if cell.earlier is not None], name):
+            return stopped
+        with locked_study(self.root, plan.definition):
+            missing = CellStore(self.root).missing(plan.cells)
+            return self.run(plan.definition, ListedCells(missing), total=len(plan.cells), known=plan.cells)
+
+    def training(self, recipe: Recipe, name: str) -> StudyOutcome:
+        self.execution.refuse_cuts("a single training")
+        name = name or f"{recipe.name}-{cell_of(recipe, self.root).fingerprint[:8]}"
+        alone = Ablation(f"One run of {recipe.name}", [])
+        return self.rows(recipe, alone, [(Row(BASELINE, {}), {recipe.seeds.init: recipe})], Seeding(), name)
+
+    def earlier_stages(self, stages: Sequence[Cell], name: str) -> StudyOutcome | None:
+        """Trains those that are missing, each as a study of its own; the outcome of one that was stopped.
+
+        One that diverges or fails stops nothing else: see `Dispatch` on what starts from it.
+        """
+        whole = replace(self, execution=self.execution.whole())
+        for cell in CellStore(self.root).missing(list(stages)):
+            outcome = whole.training(cell.recipe, f"{name}-before-{cell.fingerprint[:8]}")
+            if outcome.interrupted or outcome.stopped:
+                return outcome
+        return None
+
+
+def _check_ended_well(stage: Cell, root: Path) -> None:
+    """Raises InterplayError if every cell of a search would start from nothing."""
+    result = CellStore(root).result(stage.fingerprint)
+    if result is None or result.status != FINISHED:
+        how = "failed" if result is None else f"has {result.status}"
+        raise InterplayError(f"the earlier stage {stage.recipe.name} {how} ({stage.fingerprint}); change it first")
 
 
 def best_recipe(root: Path, name: str) -> Recipe:

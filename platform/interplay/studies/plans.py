@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
+from interplay.data.labels import class_count
 from interplay.data.manifest import read_manifest
 from interplay.errors import InterplayError
 from interplay.recipe import Recipe, difference
 from interplay.studies.searching import Wanted
-from interplay.studies.seeds import AUTO, AutoSeeds, Seeding, auto_seeds, given_seeds
+from interplay.studies.seeds import Repeats, Seeding, seeded_rows
 from interplay.study.ablation import Ablation, Row
 from interplay.study.cells import earlier_cell, locate_checked
 from interplay.study.definition import (
@@ -23,15 +24,15 @@ from interplay.study.definition import (
     check_definition,
     study_directory,
 )
-from interplay.study.execution import Execution
-from interplay.study.forecast import check_cells
-from interplay.study.objectives import violations
-from interplay.study.preflight import check_dimensions, check_rows
-from interplay.study.proposals import Search
-from interplay.study.records import CELL, is_begun, open_study
-from interplay.study.room import check_room
-from interplay.study.samplers import GRID
-from interplay.study.spaces import SpaceFunction, bind, changes_of, grid, random_draws
+from interplay.study.driving.execution import Execution
+from interplay.study.driving.room import check_room
+from interplay.study.foresight.forecast import check_cells
+from interplay.study.foresight.preflight import check_dimensions
+from interplay.study.search.objectives import violations
+from interplay.study.search.proposals import Search
+from interplay.study.search.records import CELL, is_begun, open_study
+from interplay.study.search.samplers import GRID
+from interplay.study.search.spaces import SpaceFunction, bind, changes_of, grid, random_draws
 from interplay.tracking.store import Cell, CellStore
 
 METRIC = "val/top1"
@@ -90,7 +91,6 @@ def plan_search(
     *,
     name: str,
     root: Path,
-    space_name: str,
     execution: Execution,
 ) -> SearchPlan:
     """As `run_search` until its first cell; without a `name` nothing stored is compared.
@@ -108,17 +108,17 @@ def plan_search(
     definition = StudyDefinition(
         name=name,
         kind=SEARCH,
-        question=f"Which changes of {recipe.name} within {space_name} are best on the validation split?",
+        question=f"Which changes of {recipe.name} within {wanted.space_name} are best on the validation split?",
         recipe=recipe.model_dump(mode="json"),
         dataset=str(dataset),
         metric=search.objectives[0].name,
-        space=space_name,
+        space=wanted.space_name,
         objectives=[str(objective) for objective in search.objectives],
         constraints=[str(constraint) for constraint in search.constraints],
     )
     if name:
         check_definition(root, definition)
-    dimensions = check_dimensions(space, recipe, space_name)
+    dimensions = check_dimensions(space, recipe, wanted.space_name)
     done = _finished(directory, CellStore(root))
     sample = list(_sample(space, recipe, dataset, earlier, search))
     check_cells(sample, root, execution, total=search.target, done=done)
@@ -129,7 +129,7 @@ def _sample(
     space: SpaceFunction, recipe: Recipe, dataset: Path, earlier: Cell | None, search: Search
 ) -> Iterator[Cell]:
     """Different cells that the search may have, not all of them; the recipe itself if none is found so quickly."""
-    bound, classes = bind(space, recipe), len(read_manifest(dataset).classes[0])
+    bound, manifest = bind(space, recipe), read_manifest(dataset)
     drawn = islice(grid(bound), _SAMPLE) if search.sampler == GRID else random_draws(bound, _SAMPLE)
     seen: set[str] = set()
     for params in drawn:
@@ -140,7 +140,9 @@ def _sample(
         if changed.after != recipe.after:
             raise InterplayError("a search varies one stage: search the earlier stage in a study of its own")
         cell = Cell(changed, dataset, earlier)
-        if cell.fingerprint not in seen and not violations(search.constraints, changed, classes):
+        if cell.fingerprint not in seen and not violations(
+            search.constraints, changed, class_count(manifest, changed)
+        ):
             seen.add(cell.fingerprint)
             yield cell
     if not seen:
@@ -159,13 +161,10 @@ def _finished(directory: Path, store: CellStore) -> int:
 def plan_ablation(
     recipe: Recipe,
     ablation: Ablation,
+    repeats: Repeats,
     *,
     name: str,
     root: Path,
-    seeds: Sequence[int] | Literal["auto"],
-    max_seeds: int | None = None,
-    max_cells: int | None = None,
-    margin: float | None = None,
     execution: Execution,
 ) -> RowsPlan:
     """As `run_ablation` until its first cell; with `auto` it is the first look. A `name` may be missing.
@@ -173,32 +172,9 @@ def plan_ablation(
     Raises:
         InterplayError: as `run_ablation`.
     """
-    execution.refuse_cuts("an ablation")
-    resolved = ablation.resolve(recipe)
-    check_rows(ablation, recipe)
-    if isinstance(seeds, str):
-        seeding = auto_seeds(root, name or UNNAMED, recipe, max_seeds, margin)
-        counts = AutoSeeds(root, name or UNNAMED, seeding.looks, resolved, max_cells).counts
-        wanted = {row.label: list(range(counts[row.label])) for row, _ in resolved}
-    else:
-        refuse_auto_options(max_seeds, max_cells)
-        seeding = given_seeds(root, name or UNNAMED, seeds, margin)
-        wanted = {row.label: list(seeds) for row, _ in resolved}
-    rows = table(
-        ablation, {row.label: {seed: r.with_seed(seed) for seed in wanted[row.label]} for row, r in resolved}
-    )
-    return plan_rows(recipe, ablation, rows, name=name, root=root, execution=execution, seeding=seeding)
-
-
-def refuse_auto_options(max_seeds: int | None, max_cells: int | None) -> None:
-    """Raises InterplayError if limits are given that only `auto` has."""
-    if max_seeds is not None or max_cells is not None:
-        raise InterplayError(f"--max-seeds and --max-cells belong to --seeds {AUTO}; leave them out")
-
-
-def table(ablation: Ablation, trained: Mapping[str, dict[int, Recipe]]) -> list[tuple[Row, dict[int, Recipe]]]:
-    """Every line of the table; those that are only published have no recipes."""
-    return [(row, trained.get(row.label, {})) for row in ablation.lines()]
+    seeded = seeded_rows(recipe, ablation, repeats, name=name or UNNAMED, root=root, execution=execution)
+    rows = seeded.rows()
+    return plan_rows(recipe, ablation, rows, name=name, root=root, execution=execution, seeding=seeded.seeding)
 
 
 def plan_rows(
@@ -242,6 +218,7 @@ def plan_rows(
         looks=seeding.looks,
         looked=seeding.looked,
         margin=seeding.margin,
+        every_stage=seeding.every_stage,
     )
     if name:
         check_definition(root, definition)

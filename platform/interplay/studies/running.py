@@ -5,23 +5,24 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from interplay.cluster.session import session
 from interplay.report.page import study_page
 from interplay.report.study import study_table
-from interplay.studies.naming import child_of
+from interplay.studies.naming import child_of, study_view
 from interplay.study.definition import StudyDefinition, study_directory, write_definition
-from interplay.study.dispatch import Dispatch
-from interplay.study.execution import Execution, run_here
-from interplay.study.ledger import Ledger
-from interplay.study.lock import study_lock
-from interplay.study.proposals import Proposals
-from interplay.study.schedulers import Rungs
-from interplay.study.tuning import run_cells
+from interplay.study.driving.dispatch import Dispatch
+from interplay.study.driving.execution import Execution, run_here
+from interplay.study.driving.ledger import Ledger
+from interplay.study.driving.lock import study_lock
+from interplay.study.driving.schedulers import Rungs
+from interplay.study.driving.tuning import run_cells
+from interplay.study.search.proposals import Proposals
 from interplay.tracking.journal import read
 from interplay.tracking.lease import Leases
-from interplay.tracking.mlflow import Publisher, StudyRun
+from interplay.tracking.publisher import Publisher
 from interplay.tracking.store import STOPPED, Cell, CellResult, CellStore
 
 
@@ -88,8 +89,7 @@ class Run:
 
     def __call__(self, proposals: Proposals, *, total: int, known: Sequence[Cell]) -> StudyOutcome:
         store = CellStore(self.root)
-        kind, question = self.definition.kind, self.definition.question
-        view = StudyRun(self.root, self.definition.name, description=question, kind=kind)
+        view = study_view(self.root, self.definition)
         publisher = Publisher(view)
         publisher.start()
         finished = 0
@@ -107,8 +107,8 @@ class Run:
         table = study_table(self.root, self.definition.name)
         complete = not interrupted and table.complete and (not stopped or len(table.cells) >= total)
         status = "KILLED" if interrupted else "FINISHED" if complete else "FAILED"
-        page = study_page(self.root, self.definition.name)
-        sent = publisher.finish(status, {**table.artifacts(), "report.html": page})
+        page = partial(study_page, self.root, self.definition.name)
+        sent = publisher.finish(status, lambda: {**table.artifacts(), "report.html": page()})
         return StudyOutcome(
             study=self.definition.name,
             complete=complete,

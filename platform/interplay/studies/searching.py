@@ -8,16 +8,17 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from interplay.data.labels import class_count
 from interplay.data.manifest import read_manifest
 from interplay.errors import InterplayError
 from interplay.recipe import Recipe
 from interplay.study.definition import study_directory
-from interplay.study.objectives import Constraint, parse_constraints, parse_objectives, violations
-from interplay.study.points import Start, start_points, warm_cells
-from interplay.study.proposals import Search
-from interplay.study.records import check_storage
-from interplay.study.samplers import GRID, check_sampler
-from interplay.study.spaces import SpaceFunction, bind, check_feasible, grid
+from interplay.study.search.objectives import Constraint, parse_constraints, parse_objectives, violations
+from interplay.study.search.points import Start, start_points, warm_cells
+from interplay.study.search.proposals import Search
+from interplay.study.search.records import check_storage
+from interplay.study.search.samplers import GRID, check_sampler
+from interplay.study.search.spaces import SpaceFunction, bind, check_feasible, grid
 from interplay.tracking.store import Cell
 
 TRIALS, MOST_OF_A_GRID = 16, 10_000
@@ -25,9 +26,24 @@ TRIALS, MOST_OF_A_GRID = 16, 10_000
 
 @dataclass(frozen=True)
 class Wanted:
-    """What a person asks of a search; see `run_search`."""
+    """What a person asks of a search.
+
+    Attributes:
+        trials: cells the study shall have; None is 16, or the whole of a grid.
+        space_name: what the study calls the space.
+        sampler: tpe, gp, cmaes, nsga2, nsga3, random, qmc or grid.
+        seed: of the sampler.
+        objectives: what is optimised (`parameters:min`), `val/top1` if empty; the first one selects.
+        constraints: what must hold of a cell to be trained (`parameters<=6e6`).
+        start_from: points that are tried first.
+        published_first: try the space's published points first.
+        warm_start: studies whose finished cells the sampler is told of, as far as this search could propose them.
+        retry_failed: try cells that failed once more.
+        optuna_storage: address of a data base for the Optuna study instead of a file in the study's folder.
+    """
 
     trials: int | None = None
+    space_name: str = "space"
     sampler: str = "tpe"
     seed: int = 0
     objectives: Sequence[str] = ()
@@ -59,10 +75,10 @@ class Wanted:
             InterplayError: if constraints, points, earlier studies or the place of the Optuna study cannot work.
         """
         bound, limits = bind(space, recipe), parse_constraints(self.constraints)
-        classes = len(read_manifest(dataset).classes[0])
+        manifest = read_manifest(dataset)
 
         def refuse(changed: Recipe) -> str:
-            return _broken(limits, changed, classes)
+            return _broken(limits, changed, class_count(manifest, changed))
 
         def fingerprint_of(changes: Mapping[str, Any]) -> str:
             return Cell(recipe.with_(dict(changes)), dataset, earlier).fingerprint

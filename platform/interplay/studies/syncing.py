@@ -7,10 +7,11 @@ from pathlib import Path
 from interplay.recipe import read_recipe
 from interplay.report.page import study_page
 from interplay.report.study import study_table
-from interplay.studies.naming import child_of
+from interplay.studies.naming import child_of, study_view
 from interplay.study.definition import read_definition, study_directory
-from interplay.study.lock import study_lock
-from interplay.tracking.mlflow import Publisher, StudyRun
+from interplay.study.driving.lock import study_lock
+from interplay.tracking.mlflow import StudyRun
+from interplay.tracking.publisher import Publisher
 from interplay.tracking.store import CellStore
 
 
@@ -26,7 +27,7 @@ def sync_study(root: Path, name: str) -> tuple[bool, StudyRun]:
     definition = read_definition(root, name)
     with study_lock(study_directory(root, name)):
         table = study_table(root, name)
-        view = StudyRun(root, name, description=definition.question, kind=definition.kind)
+        view = study_view(root, definition)
         publisher = Publisher(view)
         store = CellStore(root)
         for fingerprint in table.cells:
@@ -34,7 +35,6 @@ def sync_study(root: Path, name: str) -> tuple[bool, StudyRun]:
                 recipe = read_recipe(store.directory(fingerprint) / "recipe.yaml")
                 publisher.add(child_of(definition, fingerprint, recipe))
         publisher.start()
-        sent = publisher.finish(
-            "FINISHED" if table.complete else "KILLED", {**table.artifacts(), "report.html": study_page(root, name)}
-        )
+        status = "FINISHED" if table.complete else "KILLED"
+        sent = publisher.finish(status, lambda: {**table.artifacts(), "report.html": study_page(root, name)})
     return sent, view

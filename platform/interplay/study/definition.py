@@ -13,7 +13,7 @@ from interplay.atomic import write_text
 from interplay.errors import InterplayError, closest
 from interplay.recipe import Recipe, difference
 from interplay.recipe.changes import validate
-from interplay.study.stats import MARGIN
+from interplay.study.evidence.stats import MARGIN
 
 SEARCH, ABLATION = "search", "ablation"
 
@@ -36,7 +36,7 @@ class StudyDefinition:
     """A named set of cells: those in the Optuna study of a search, or those in the rows of an ablation.
 
     Of an ablation, `margin` is the difference that matters, `looks` are the planned numbers of seeds if seeds are
-    added where they are needed (see `interplay.study.looks`), and `looked` those it was run with if they were given.
+    added where they are needed (see `evidence.looks`), and `looked` those it was run with if they were given.
     """
 
     name: str
@@ -51,6 +51,7 @@ class StudyDefinition:
     looks: list[int] = field(default_factory=list)
     looked: list[int] = field(default_factory=list)
     margin: float = MARGIN
+    every_stage: bool = False  # each seed has earlier stages of its own
     objectives: list[str] = field(default_factory=list)  # of a search, as `NAME:max`; none is the metric alone
     constraints: list[str] = field(default_factory=list)
 
@@ -132,6 +133,9 @@ def _check_same(old: StudyDefinition, new: StudyDefinition) -> None:
         raise InterplayError(f"study {old.name!r} was made from another recipe ({paths}); choose another --name")
     if old.kind == ABLATION:
         _check_same_looks(old, new)
+        if old.every_stage != new.every_stage:
+            how = "with" if old.every_stage else "without"
+            raise InterplayError(f"study {old.name!r} was run {how} --seed-every-stage; choose another --name")
 
 
 def _check_same_looks(old: StudyDefinition, new: StudyDefinition) -> None:

@@ -30,6 +30,7 @@ class Setting:
         rows: patterns of labels, as `d24*`; empty is all.
         baseline: label of the row that the others are compared with; empty leaves it.
         skip_unavailable: rows that lack something stay in the table with the reason, and the others are trained.
+        every_stage: each seed of a row has earlier stages of its own.
     """
 
     data: str = ""
@@ -39,6 +40,7 @@ class Setting:
     rows: Sequence[str] = ()
     baseline: str = ""
     skip_unavailable: bool = False
+    every_stage: bool = False
 
 
 @dataclass(frozen=True)
@@ -248,7 +250,9 @@ def _question(ablation: Ablation, setting: Setting, first: _Line) -> str:
 def _notes(lines: Sequence[_Line], found: Ablation, setting: Setting) -> list[str]:
     notes = _published_only([line.row for line in lines if line.row.not_run])
     if any(line.recipe is not None and line.recipe.after is not None for line in lines):
-        notes.append("earlier stages are trained once, with their own seeds; the rows' seeds are of the last stage")
+        shared = "earlier stages are trained once, with their own seeds; the rows' seeds are of the last stage"
+        own = "earlier stages are trained once for each seed; the rows' seeds are of all stages"
+        notes.append(own if setting.every_stage else shared)
     sizes = {"width", "depth", "patch_size"} & set(setting.scale.sizes if setting.scale else {})
     if sizes:
         fixed = [

@@ -1,8 +1,8 @@
-"""MLflow as a view of the journals. The one importer of mlflow.
+"""MLflow as a view of the journals.
 
-Trials never call MLflow: it may be slow or away. One publisher in the driver reads what is new in the
-journals and sends it in batches, with calls that give up soon and patience that does not. Runs are found by
-their tags and never created twice; points keep the time of the journal, so sending them again adds nothing.
+Trials never call MLflow: it may be slow or away. One publisher in the driver (`interplay.tracking.publisher`) reads
+what is new in the journals and sends it in batches, with calls that give up soon and patience that does not. Runs are
+found by their tags and never created twice; points keep the time of the journal, so sending them again adds nothing.
 
 One parent run for each study, one child for each of its cells. A cell that two studies share has a child in
 each, because MLflow shows a run under one parent only; the tag `interplay.cell` joins them.
@@ -12,15 +12,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 import os
-import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from getpass import getuser
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 # A call that fails must fail soon: the publisher tries again by itself. MLflow's defaults block for minutes.
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
@@ -30,22 +27,38 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_CONFIGURE_LOGGING", "false")  # the command line decides what is printed
 os.environ.setdefault("MLFLOW_ENABLE_ASYNC_LOGGING", "false")
 
-from interplay.tracking.journal import Journal, Record, read
+from interplay.tracking.journal import Journal, Record, epochs, read
+from interplay.tracking.mlflow_view import SHARED, view_key, view_state
 from interplay.tracking.store import FINISHED, PREEMPTED, PRUNED, STOPPED, CellStore
 
 _BATCH, _FEW = 800, 100  # MLflow's limits for one call: 1,000 things, of them 100 parameters and 100 tags
 _VALUE = 6000  # and for a parameter's length
-_log = logging.getLogger(__name__)
+TOP1 = "val/top1"
+NOTE = "mlflow.note.content"
+"""The tag that the UI shows as a run's description, in Markdown."""
 
 
 @dataclass(frozen=True)
 class Child:
-    """One cell as MLflow shows it: a name that says the change, flat parameters and tags."""
+    """One cell as MLflow shows it: a name that says the change, flat parameters and tags.
+
+    Attributes:
+        fingerprint: of the cell.
+        name: of its run.
+        params: dotted path -> value; first those that vary, since MLflow's tables keep the order.
+        tags: of its run.
+        varies: the paths of `params` at which it differs from the study's recipe.
+        note: Markdown.
+        dataset: name of its data set.
+    """
 
     fingerprint: str
     name: str
     params: Mapping[str, Any]
     tags: Mapping[str, str] = field(default_factory=dict)
+    varies: tuple[str, ...] = ()
+    note: str = ""
+    dataset: str = ""
 
 
 @dataclass
@@ -83,10 +96,39 @@ def run_states(uri: str, study: str, experiment: str = "interplay") -> list[tupl
 
 
 class StudyRun:
-    """The runs of one study. Every method may raise when MLflow is away, and may be called again."""
+    """The runs of one study. Every method may raise when MLflow is away, and may be called again.
 
-    def __init__(self, root: Path, study: str, *, description: str, kind: str, experiment: str = "interplay") -> None:
-        self._root, self._study, self._description, self._kind = root, study, description, kind
+    Args:
+        root: the storage root.
+        study: its name.
+        description: of the study, in Markdown, until there is a table.
+        kind: `search` or `ablation`.
+        tags: of the study's run.
+        metric: the one that selects; one that is no metric of an epoch, as the number of parameters, is not compared.
+        maximise: whether more of it is better.
+        experiment: of MLflow.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        study: str,
+        *,
+        description: str,
+        kind: str,
+        tags: Mapping[str, str] | None = None,
+        metric: str = TOP1,
+        maximise: bool = True,
+        experiment: str = "interplay",
+    ) -> None:
+        self._root, self._study, self._description = root, study, description
+        self._tags = {"interplay.kind": kind, **(tags or {})}
+        compared = metric if "/" in metric else TOP1
+        self._metrics = tuple(dict.fromkeys([compared, TOP1, "test/top1"]))
+        self._maximise = maximise or compared != metric
+        self._varies: dict[str, bool] = {}  # parameters, and whether they are numbers
+        self._everywhere: set[str] | None = None  # parameters that every cell has
+        self._shown = ""  # the view that MLflow has
         self._experiment = experiment
         self.uri = tracking_uri(root)
         self._store = CellStore(root)
@@ -96,6 +138,7 @@ class StudyRun:
         self._client: Any = None
         self._experiment_id = ""
         self._found: dict[str, str] = {}  # cell -> run, of those that MLflow had when we came
+        self._revision: dict[str, str] = {}  # of the code that trained the last cell
         self.parent = ""
 
     def open(self) -> None:
@@ -111,31 +154,37 @@ class StudyRun:
                 self._experiment_id = self._client.create_experiment(self._experiment, artifact_location=place)
             else:
                 self._experiment_id = found.experiment_id
-            tags = {"interplay.kind": self._kind, "mlflow.note.content": self._description}
-            self.parent = self._run({"interplay.role": "study"}, self._study, tags)
-            self._client.update_run(self.parent, status="RUNNING")
+            parent = self._run({"interplay.role": "study"}, self._study, {NOTE: self._description})
+            self._client.update_run(parent, status="RUNNING")
+            self._tag(parent, self._tags | {"interplay.status": "running"})
             self._found = self._find_children()
+            self._forget_lost_runs()
+            self.parent = parent
+            self._show()
 
     def push(self, child: Child) -> bool:
         """Sends what is new in the child's journal. True if there was anything."""
+        self.open()
         sent = self._sent.setdefault(child.fingerprint, _Sent())
+        self._everywhere = set(child.params) & (child.params.keys() if self._everywhere is None else self._everywhere)
+        for name in child.varies:
+            self._varies[name] = self._varies.get(name, True) and _is_number(child.params.get(name))
         records, offset = read(self._store.journal(child.fingerprint), sent.offset)
         if not records:
             return False
-        self.open()
         new = not sent.run
         if new:
             run = self._found.get(child.fingerprint) or self._create(
                 {"interplay.role": "cell", "interplay.cell": child.fingerprint},
                 child.name,
-                {"mlflow.parentRunId": self.parent, **child.tags},
+                {"mlflow.parentRunId": self.parent, NOTE: child.note[:_VALUE], **child.tags},
                 records[0]["at"],  # the run began when the cell did, not when MLflow heard of it
             )
             self._found[child.fingerprint] = run
             self._client.log_text(run, self._recipe(child), "recipe.yaml")
             sent.run = run
         try:
-            sent.epoch = self._send(sent, records, child.params if new else {})
+            sent.epoch = self._send(sent, records, child, new)
         except Exception:
             sent.run = "" if new else sent.run  # whatever failed is done again
             raise
@@ -143,6 +192,7 @@ class StudyRun:
         sent.ended = records[-1]["event"] == "end"
         # appended, not written anew: what a cell costs must not grow with the cells before it
         self._state.append("sent", cell=child.fingerprint, **vars(sent))
+        self._show()
         return True
 
     def has_all(self, fingerprint: str) -> bool:
@@ -151,12 +201,15 @@ class StudyRun:
         return sent is not None and sent.ended
 
     def close(self, status: str, texts: Mapping[str, str] | None = None) -> None:
-        """Ends the parent run, with `texts` (name -> content) as artifacts."""
+        """Ends the parent run, with `texts` (name -> content) as artifacts; Markdown becomes its description."""
         self.open()
+        self._show()
+        tags = {"interplay.status": status.lower(), "interplay.varies": ", ".join(self._varies) or "nothing"}
         for name, text in (texts or {}).items():
             self._client.log_text(self.parent, text, name)
             if name.endswith(".md"):
-                self._client.set_tag(self.parent, "mlflow.note.content", text[:_VALUE])
+                tags[NOTE] = _shortened(text, name)
+        self._tag(self.parent, tags | self._revision)
         self._client.set_terminated(self.parent, status)
 
     def stop_children(self) -> None:
@@ -173,9 +226,28 @@ class StudyRun:
         return (self._store.directory(child.fingerprint) / "recipe.yaml").read_text(encoding="utf-8")
 
     def page(self) -> str:
-        """The part of the UI's address that shows this study's cells, after the server's own."""
-        only = f"tags.`interplay.study` = '{self._study}'"
-        return f"/#/experiments/{self._experiment_id}/runs?workflowType=machine_learning&searchFilter={quote(only)}"
+        """The part of the UI's address that shows this study's cells and its own charts, after the server's own."""
+        how = f"viewStateShareKey={view_key(self._study)}&compareRunsMode=CHART&workflowType=machine_learning"
+        return f"/#/experiments/{self._experiment_id}/runs?{how}"
+
+    def _show(self) -> None:
+        """Brings the columns and charts of the UI up to date, if cells vary in more than those it has."""
+        everywhere = self._everywhere or ()
+        state = view_state(self._study, self._varies, self._metrics, everywhere=everywhere, maximise=self._maximise)
+        if self._shown != state:
+            self._client.set_experiment_tag(self._experiment_id, SHARED + view_key(self._study), state)
+            self._shown = state
+
+    def _tag(self, run: str, tags: Mapping[str, str]) -> None:
+        from mlflow.entities import RunTag
+
+        self._client.log_batch(run, tags=[RunTag(key, value[:_VALUE]) for key, value in tags.items()])
+
+    def _forget_lost_runs(self) -> None:
+        """What was sent to runs that MLflow has lost, or never had here, is sent again."""
+        for fingerprint, sent in self._sent.items():
+            if sent.run and self._found.get(fingerprint) != sent.run:
+                self._sent[fingerprint] = _Sent()
 
     def _run(self, identity: Mapping[str, str], name: str, tags: Mapping[str, str]) -> str:
         """The run with this identity in this study, created if there is none."""
@@ -209,7 +281,7 @@ class StudyRun:
             if not token:
                 return found
 
-    def _send(self, sent: _Sent, records: list[Record], params: Mapping[str, Any]) -> int:
+    def _send(self, sent: _Sent, records: list[Record], child: Child, new: bool) -> int:
         """Sends the records and the parameters in as few calls as MLflow takes; the last epoch it has now."""
         from mlflow.entities import Metric, Param, RunTag
 
@@ -219,18 +291,16 @@ class StudyRun:
         for record in records:
             at = int(record["at"] * 1000)
             if record["event"] == "start":
-                tags |= {f"interplay.{k}": _text(v) for k, v in record["evidence"].items()}
-                tags["mlflow.source.git.commit"] = record["evidence"]["code_revision"]
+                tags |= self._began(sent, record["evidence"], child)
                 if last["event"] != "end":
                     self._client.update_run(sent.run, status="RUNNING")
             elif record["event"] == "epoch" and record["epoch"] > epoch:
                 epoch = record["epoch"]  # an epoch trained again after a resume is not sent twice
                 metrics += _points(record["metrics"], at, epoch, Metric)
             elif record["event"] == "end":
-                final = {k: v for k, v in record.get("metrics", {}).items() if k.startswith("test/")}
-                metrics += _points(final, at, epoch, Metric)
-                tags["interplay.status"] = record["status"]
-        rows = [Param(key, str(value)[:_VALUE]) for key, value in params.items()]
+                metrics += _points(self._final(child.fingerprint, record), at, epoch, Metric)
+                tags |= self._ended(child, record)
+        rows = [Param(key, str(value)[:_VALUE]) for key, value in (child.params if new else {}).items()]
         labels = [RunTag(key, value) for key, value in tags.items()]
         while metrics or rows or labels:
             self._client.log_batch(sent.run, metrics[:_BATCH], rows[:_FEW], labels[:_FEW])
@@ -241,6 +311,38 @@ class StudyRun:
             status = shown.get(last["status"], "FAILED")
             self._client.set_terminated(sent.run, status, end_time=int(last["at"] * 1000))
         return epoch
+
+    def _began(self, sent: _Sent, evidence: Mapping[str, Any], child: Child) -> dict[str, str]:
+        """The tags of a start; its data set becomes an input of the run, which MLflow keeps once."""
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        revision = evidence["code_revision"]
+        self._revision = {"interplay.code_revision": revision, "mlflow.source.git.commit": revision}
+        if child.dataset and (digest := evidence.get("dataset_digest")):
+            source = json.dumps({"uri": child.dataset})
+            dataset = Dataset(Path(child.dataset).stem, digest[:36], "local", source)
+            tags = [InputTag("mlflow.data.context", "train, val, test")]
+            self._client.log_inputs(sent.run, [DatasetInput(dataset, tags)])
+        return {f"interplay.{k}": _text(v) for k, v in evidence.items()} | {"mlflow.source.git.commit": revision}
+
+    def _ended(self, child: Child, record: Record) -> dict[str, str]:
+        """The tags of an end: how, why, and where the checkpoint is."""
+        tags, note = {"interplay.status": str(record["status"])}, child.note
+        if message := record.get("message"):
+            tags["interplay.message"] = str(message)[:_VALUE]
+            note += f"\n- {record['status']}: {message}"
+        checkpoint = self._store.checkpoint(child.fingerprint)
+        if checkpoint.is_file():
+            tags["interplay.checkpoint"] = checkpoint.as_uri()
+            note += f"\n- checkpoint: [{checkpoint}]({checkpoint.as_uri()})"
+        return tags | ({NOTE: note[:_VALUE]} if note else {})
+
+    def _final(self, fingerprint: str, record: Record) -> dict[str, float]:
+        """The numbers of an end that no epoch has: of the test split and of further test sets."""
+        numbers: dict[str, float] = record.get("metrics", {})
+        by_epoch = epochs(read(self._store.journal(fingerprint))[0])
+        known = by_epoch[max(by_epoch)]["metrics"] if by_epoch else {}
+        return {name: value for name, value in numbers.items() if name not in known}
 
     def _read_state(self) -> dict[str, _Sent]:
         """The last line of each cell counts."""
@@ -256,81 +358,13 @@ def _points(metrics: Mapping[str, float], at: int, epoch: int, metric: Any) -> l
     return [metric(key, float(value), at, epoch) for key, value in metrics.items() if key != "epoch"]
 
 
-class Publisher:
-    """Keeps MLflow up to date from a thread of the driver, without ever holding up the study."""
-
-    def __init__(self, study: StudyRun, every_s: float = 2.0) -> None:
-        self._study, self._every_s = study, every_s
-        self._children: dict[str, Child] = {}  # whose journals may still grow
-        self._training: set[str] = set()
-        self._lock = threading.Lock()
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._loop, name="mlflow-publisher", daemon=True)
-
-    def start(self) -> None:
-        self._thread.start()
-
-    def add(self, child: Child) -> None:
-        """From now on the child's journal is followed, to its end. A later child of the same cell replaces it."""
-        with self._lock:
-            self._children[child.fingerprint] = child
-
-    def started(self, child: Child) -> None:
-        """The cell is trained, and its journal grows: also when it says of an earlier run that it ended."""
-        with self._lock:
-            self._children[child.fingerprint] = child
-            self._training.add(child.fingerprint)
-
-    def ended(self, fingerprint: str) -> None:
-        """Nothing trains the cell any more."""
-        with self._lock:
-            self._training.discard(fingerprint)
-
-    def finish(self, status: str, texts: Mapping[str, str] | None = None, timeout_s: float = 60.0) -> bool:
-        """Sends what is left and ends the parent run; False if MLflow is away, or does not answer for `timeout_s`.
-
-        What was not sent stays in the journals: `interplay sync` sends it.
-        """
-        self._stop.set()
-        self._thread.join(timeout_s)
-        if self._thread.is_alive():
-            return False
-        try:
-            self._push_all()
-            self._study.open()
-            self._study.stop_children()
-            self._study.close(status, texts)
-        except Exception as error:
-            _log.warning("MLflow at %s is away (%s)", self._study.uri, _first_line(error))
-            return False
-        return True
-
-    def _push_all(self, until: Callable[[], bool] = lambda: False) -> None:
-        """Sends what is new of every cell that may still grow; leaves the rest when `until` says so."""
-        with self._lock:
-            children = list(self._children.values())
-        for child in children:
-            if until():
-                return
-            self._study.push(child)
-            with self._lock:
-                # an ended cell is not looked at again; one that was stopped may have begun anew
-                if self._study.has_all(child.fingerprint) and child.fingerprint not in self._training:
-                    self._children.pop(child.fingerprint, None)
-
-    def _loop(self) -> None:
-        wait = 0.0
-        while not self._stop.wait(wait):
-            try:
-                self._study.open()
-                self._push_all(self._stop.is_set)  # `finish` sends the rest: it waits only for a call that hangs
-                wait = self._every_s
-            except Exception as error:
-                wait = min(30.0, max(1.0, 2.0 * wait))
-                _log.warning(
-                    "MLflow at %s is away, next try in %.0f s (%s)", self._study.uri, wait, _first_line(error)
-                )
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:200]
+def _shortened(text: str, name: str) -> str:
+    """Whole lines, as many as a description may have; `name` is where the rest is."""
+    if len(text) <= _VALUE:
+        return text
+    rest = f"\n\nThe rest is in the artifact {name}.\n"
+    return text[: _VALUE - len(rest)].rpartition("\n")[0] + rest

@@ -19,6 +19,9 @@ from interplay.recipe.part import LAST_CHECKPOINT
 FINISHED, DIVERGED, OUT_OF_MEMORY, FAILED = "finished", "diverged", "out_of_memory", "failed"
 """How a cell can end. The first two are results and are kept; the others leave none in the store."""
 
+EARLIER_DIVERGED = "earlier stage diverged"
+"""A result too: of a cell that was never trained, because the stage that it starts from diverged."""
+
 PRUNED, STOPPED, PREEMPTED = "pruned", "stopped", "preempted"
 """How it can be ended before its end: cut by a scheduler, because a budget is used up or the study is stopped, or as
 its machine is taken away. Its last checkpoint stays, and whoever needs the whole cell goes on from there."""
@@ -51,7 +54,7 @@ class CellResult:
 
     Attributes:
         fingerprint: of the cell.
-        status: `finished` or `diverged`.
+        status: `finished`, `diverged`, or `earlier stage diverged`.
         metrics: of the last epoch and, under `test/`, of the test split.
         evidence: device, versions, code revision, data set digest, seeds, times, executor.
     """

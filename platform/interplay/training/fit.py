@@ -102,11 +102,11 @@ def fit(
         if now.epoch == recipe.schedule.epochs:
             parts.finish()
         if loaders.val is not None and _is_evaluated(recipe, now.epoch):
-            metrics |= _under("val", parts.scores(loaders.val))
+            metrics |= _under("val", parts.scores(loaders.val, last=now.epoch == recipe.schedule.epochs))
         report(metrics | {"epoch": float(now.epoch)}, state)
 
     if loaders.test is not None:
-        now.metrics |= _under("test", parts.scores(loaders.test))
+        now.metrics |= _under("test", parts.scores(loaders.test, last=True))
     for name, other in loaders.also.items():
         now.metrics |= _under(name, parts.answers(other.loader, other.right))
     return Outcome(now.metrics, state(), first_step_at, samples_seen)

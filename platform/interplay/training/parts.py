@@ -101,11 +101,14 @@ class Parts:
         if self.learning is not None:
             self.learning.remember()
 
-    def scores(self, loader: Loader) -> dict[str, float]:
-        """Of what is evaluated, the model or its average: what its classifier answers, and what neighbours tell."""
+    def scores(self, loader: Loader, *, last: bool) -> dict[str, float]:
+        """Of what is evaluated, the model or its average: what its classifier answers, and what neighbours tell.
+
+        Probes too if it is the `last` evaluation of its split.
+        """
         if self.learning is None:
             return self.answers(loader)
-        return (self.answers(loader) if self.learning.classifies else {}) | self.learning.scores(loader)
+        return (self.answers(loader) if self.learning.classifies else {}) | self.learning.scores(loader, last=last)
 
     def answers(self, loader: Loader, right: torch.Tensor | None = None) -> dict[str, float]:
         """Of the classifier; see `evaluate`."""

@@ -23,7 +23,7 @@ from interplay.report.figures.searches import (
 from interplay.report.figures.seeds import seed_histograms, set_against_set
 from interplay.report.figures.tradeoffs import accuracy_against_cost, drop_path_figures, published_tradeoffs
 from interplay.report.story import Story
-from interplay.study.audit import Cut
+from interplay.study.evidence.audit import Cut
 
 __all__ = ["EARLY", "Chart", "Group", "study_figures"]
 
@@ -44,7 +44,7 @@ def study_figures(story: Story, cuts: list[Cut]) -> list[Group]:
 
     Args:
         story: what is stored of the study.
-        cuts: what a cut after each epoch would have lost, see `interplay.study.audit.audit_cuts`.
+        cuts: what a cut after each epoch would have lost, see `interplay.study.evidence.audit.audit_cuts`.
     """
     mattered = importance_figure(story)
     order = [one.name for one in story.importance.of] if story.importance is not None else []

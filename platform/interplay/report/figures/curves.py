@@ -18,7 +18,7 @@ from interplay.report.figures.chart import (
 )
 from interplay.report.story import TRAIN_LOSS, Story
 from interplay.study.ablation import BASELINE
-from interplay.study.audit import Cut
+from interplay.study.evidence.audit import Cut
 from interplay.tracking.store import FINISHED, PRUNED
 
 MOST_EPOCHS, MOST_LINES, MOST_ROWS, FEWEST = 100, 150, 24, 3

@@ -23,8 +23,8 @@ from interplay.report.figures.chart import (
 from interplay.report.rows import SearchRow
 from interplay.report.story import Story
 from interplay.report.values import is_number, varying_paths
-from interplay.study.importance import FEW
-from interplay.study.objectives import Objective, parse_constraints
+from interplay.study.search.importance import FEW
+from interplay.study.search.objectives import Objective, parse_constraints
 from interplay.tracking.store import PRUNED
 
 MOST_POINTS, MOST_LINES, MOST_SLICES, MOST_AXES, MOST_PAIRS, LINKED = 600, 200, 24, 12, 5, 200

@@ -8,7 +8,7 @@ import statistics
 from interplay.report.figures.chart import Axis, Bars, Chart, Line, Mark, Point, Points, evenly, thinned
 from interplay.report.rows import AblationRow
 from interplay.report.story import Story
-from interplay.study.audit import fit_line
+from interplay.study.evidence.audit import fit_line
 
 FEWEST, MOST_ROWS, MOST_POINTS = 5, 6, 600
 

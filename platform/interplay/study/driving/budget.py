@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,10 @@ class Prices:
             if name.lower() in device.lower():
                 return price
         return self.gpu if self.gpu is not None else max(self.accelerators.values(), default=0.0)
+
+    def cost(self, cpu_hours: float, gpu_hours: Mapping[str, float]) -> float:
+        """Of so many hours; those of GPUs by the device's name."""
+        return self.cpu * cpu_hours + sum(self.of_gpu(device) * hours for device, hours in gpu_hours.items())
 
 
 def parse_prices(text: str) -> Prices:

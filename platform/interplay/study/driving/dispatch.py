@@ -13,17 +13,27 @@ from enum import Enum
 from typing import Protocol
 
 from interplay.cluster.orders import LOST
-from interplay.study.ledger import Ledger
-from interplay.study.proposals import Proposals
+from interplay.data.manifest import read_manifest
+from interplay.study.driving.ledger import Ledger
+from interplay.study.search.proposals import Proposals
 from interplay.tracking.journal import Journal, Record, read
 from interplay.tracking.lease import Leases
-from interplay.tracking.store import PRUNED, Cell, CellStore
+from interplay.tracking.store import (
+    EARLIER_DIVERGED,
+    FINISHED,
+    PRUNED,
+    Cell,
+    CellResult,
+    CellStore,
+    write_result,
+)
 
 OnStart = Callable[[Cell], None]
 OnEnd = Callable[[str, str], None]
 """Given a cell's fingerprint and, if it has no result, why."""
 
 CUT = "cut by the scheduler"
+NO_START = "its earlier stage failed"
 
 LOOK_S = 1.0
 """Seconds between two looks at the cells that others train."""
@@ -146,6 +156,8 @@ class Dispatch:
     def _is_ours(self, cell: Cell) -> bool:
         """Whether this driver is to train the cell now; what needs no training is settled."""
         fingerprint = cell.fingerprint
+        if self._has_no_start(cell):
+            return False
         if self.store.result(fingerprint) is None:
             if not self.leases.take(fingerprint):
                 self._elsewhere[fingerprint] = cell
@@ -164,6 +176,24 @@ class Dispatch:
         self._proposals.settle(fingerprint)
         self._on_end(fingerprint, "")
         return False
+
+    def _has_no_start(self, cell: Cell) -> bool:
+        """Whether the stage that the cell starts from has nothing to start from; the cell has ended then.
+
+        If that stage diverged, this is a result: it would again. If it failed, the next run tries it once more.
+        """
+        if cell.earlier is None or self.store.result(cell.fingerprint) is not None:
+            return False
+        earlier = self.store.result(cell.earlier.fingerprint)
+        if earlier is not None and earlier.status == FINISHED:
+            return False
+        self._on_start(cell)
+        if earlier is not None:
+            _end_before_the_start(self.store, cell)
+        message = "" if earlier is not None else NO_START
+        self._proposals.settle(cell.fingerprint, message or None)
+        self._on_end(cell.fingerprint, message)
+        return True
 
     def _is_cut(self, cell: Cell) -> bool:
         """Whether the scheduler has cut it before: a decision that a killed driver took with it is taken again."""
@@ -186,3 +216,15 @@ class Dispatch:
         records, _ = read(self.store.journal(fingerprint))
         starts = [record for record in records if record["event"] == "start"]
         return str(starts[-1]["evidence"].get("device", "")) if starts else ""
+
+
+def _end_before_the_start(store: CellStore, cell: Cell) -> None:
+    """The result of a cell whose earlier stage diverged; one that another driver writes meanwhile is the same."""
+    evidence = {
+        "earlier_stage": cell.earlier.fingerprint if cell.earlier is not None else "",
+        "seeds": cell.recipe.seeds.model_dump(),
+        "dataset_digest": read_manifest(cell.dataset).digest,
+    }
+    directory = store.prepare(cell)
+    Journal(store.journal(cell.fingerprint)).append("end", status=EARLIER_DIVERGED, metrics={})
+    write_result(directory, CellResult(cell.fingerprint, EARLIER_DIVERGED, {}, evidence))

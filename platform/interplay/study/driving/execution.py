@@ -16,8 +16,8 @@ from interplay.cluster.revision import code_revision
 from interplay.cluster.trial import train_cell
 from interplay.errors import InterplayError
 from interplay.recipe import Recipe
-from interplay.study.budget import Budget
-from interplay.study.dispatch import LOOK_S, Dispatch, Later
+from interplay.study.driving.budget import Budget
+from interplay.study.driving.dispatch import LOOK_S, Dispatch, Later
 from interplay.tracking.store import Cell
 
 Executor = Literal["auto", "inline", "train"]

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from interplay.study.budget import Budget, Prices, Use, budget_of
+from interplay.study.driving.budget import Budget, Prices, Use, budget_of
 from interplay.tracking.journal import Journal, Record, read
 
 BEAT_S = 10.0
@@ -79,15 +79,13 @@ class Tally:
         total = Tally(cpu_s=self.cpu_s, gpu_s=dict(self.gpu_s))
         for attempt in self.open.values():
             total._count(attempt, ends[attempt.run] - attempt.began)
-        cost = None
-        if prices is not None:
-            of_gpus = sum(prices.of_gpu(device) * seconds for device, seconds in total.gpu_s.items())
-            cost = (prices.cpu * total.cpu_s + of_gpus) / 3600
+        cpu_hours = total.cpu_s / 3600
+        gpu_hours = {device: seconds / 3600 for device, seconds in total.gpu_s.items()}
         return Use(
             hours=sum(ends[run] - first for run, (first, _) in self.spans.items()) / 3600,
-            cpu_hours=total.cpu_s / 3600,
-            gpu_hours=sum(total.gpu_s.values()) / 3600,
-            cost=cost,
+            cpu_hours=cpu_hours,
+            gpu_hours=sum(gpu_hours.values()),
+            cost=None if prices is None else prices.cost(cpu_hours, gpu_hours),
             attempts=self.attempts,
             lost=self.lost + sum(attempt.run != live for attempt in self.open.values()),
         )

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from interplay.errors import InterplayError
-from interplay.study.execution import Execution
+from interplay.study.driving.execution import Execution
 
 ACCELERATOR = "accelerator_type:"
 """Ray's resource of a node with such GPUs, by their name; a sliver of it places a worker there."""

@@ -22,7 +22,7 @@ import numpy as np
 from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, TrialScheduler
 
 from interplay.cluster.orders import METRIC
-from interplay.study.execution import Execution, grace_of
+from interplay.study.driving.execution import Execution, grace_of
 from interplay.tracking.journal import Record
 from interplay.tracking.store import Cell
 

@@ -22,9 +22,9 @@ from ray import tune
 from ray.tune.search import Searcher
 
 from interplay.cluster import trainables
-from interplay.study.dispatch import Dispatch, Later
-from interplay.study.execution import Execution, make_job
-from interplay.study.room import (
+from interplay.study.driving.dispatch import Dispatch, Later
+from interplay.study.driving.execution import Execution, make_job
+from interplay.study.driving.room import (
     ACCELERATOR,
     GROWS_TO,
     concurrent,
@@ -32,7 +32,7 @@ from interplay.study.room import (
     parse_resources,
     refuse_infeasible,
 )
-from interplay.study.schedulers import CellScheduler, Rungs
+from interplay.study.driving.schedulers import CellScheduler, Rungs
 from interplay.tracking.store import PRUNED, STOPPED, Cell
 
 _HEAD = "node:__internal_head__"
@@ -66,8 +66,8 @@ def run_cells(dispatch: Dispatch, execution: Execution, scratch: Path) -> bool:
     executor = execution.chosen()
     concurrency = execution.concurrency or concurrent(execution, ray.cluster_resources(), largest)
 
-    def job(cell: Cell) -> dict[str, Any]:
-        return make_job(cell, dispatch, execution, executor).plain()
+    def job(cell: Cell) -> dict[str, str]:
+        return make_job(cell, dispatch, execution, executor).ticket(scratch / "jobs")
 
     if executor == "inline":
         bundle = {"CPU": execution.threads, "GPU": execution.gpus}
@@ -107,13 +107,13 @@ class _CellSearcher(Searcher):  # type: ignore[misc]
     """Tune's view of the cells: a trial is a cell, and the cell store says how it ended."""
 
     def __init__(
-        self, dispatch: Dispatch, job: Callable[[Cell], dict[str, Any]], interrupted: Callable[[], bool]
+        self, dispatch: Dispatch, job: Callable[[Cell], dict[str, str]], interrupted: Callable[[], bool]
     ) -> None:
         super().__init__()
         self._dispatch, self._job, self._interrupted = dispatch, job, interrupted
         self._cells: dict[str, str] = {}  # Tune's trial id -> fingerprint
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+    def suggest(self, trial_id: str) -> dict[str, str] | str | None:
         cell = None if self._interrupted() else self._dispatch.next()
         if cell is None:
             return str(Searcher.FINISHED)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from scipy import stats
 
-from interplay.study.stats import rank_agreement
+from interplay.study.evidence.stats import rank_agreement
 from interplay.tracking.journal import Record, epochs
 from interplay.tracking.store import FINISHED
 

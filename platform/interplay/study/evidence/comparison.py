@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from interplay.study.looks import share
-from interplay.study.stats import LEVEL, MARGIN, Difference, equivalence_p, holm, paired_difference
+from interplay.study.evidence.looks import share
+from interplay.study.evidence.stats import LEVEL, MARGIN, Difference, equivalence_p, holm, paired_difference
 
 BETTER, WORSE, NOISE, NO_SPREAD, ONE_SEED = "better", "worse", "inside noise", "no spread", "one seed"
 
@@ -64,7 +64,7 @@ def compare(
     Args:
         rows: seed -> value of each row.
         baseline: likewise.
-        looks: the planned numbers of seeds, see `interplay.study.looks`; seed by seed from 0. Empty: one look at all.
+        looks: the planned numbers of seeds, see `evidence.looks`; seed by seed from 0. Empty: one look at all.
         margin: in the values' unit.
     """
     found = [_looked_at(row, baseline, looks, margin) if looks else _at_once(row, baseline, margin) for row in rows]

@@ -7,7 +7,7 @@ from functools import lru_cache
 
 from scipy import optimize, stats
 
-from interplay.study.stats import LEVEL
+from interplay.study.evidence.stats import LEVEL
 
 POWER = 0.8
 """How often a difference of the smallest effect is found."""

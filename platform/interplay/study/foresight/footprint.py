@@ -14,7 +14,7 @@ from interplay.errors import InterplayError
 from interplay.recipe import Adagrad, Ema, Recipe, Sgd
 from interplay.recipe.architecture import Model
 from interplay.recipe.procedure import Optimiser
-from interplay.study.effects import built_on_meta, meta_model
+from interplay.study.foresight.effects import built_on_meta, meta_model
 from interplay.training.optimiser import freeze
 from interplay.training.precision import weights_dtype
 

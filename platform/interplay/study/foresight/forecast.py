@@ -12,15 +12,20 @@ from pathlib import Path
 
 import torch
 
-from interplay.data.manifest import read_manifest
+from interplay.data.labels import class_count
+from interplay.data.manifest import Manifest, read_manifest
 from interplay.errors import InterplayError
-from interplay.recipe import Recipe
-from interplay.study.execution import Execution
-from interplay.study.footprint import Footprint, footprint, kept_for_backward, micro_batch
-from interplay.study.speed import Speed, StoredSpeeds, alike, probe
-from interplay.study.weights import check_weights
+from interplay.models.embedding import trunk_width
+from interplay.recipe import ByNeighbours, LearntEmbedding, NoProjector, Recipe
+from interplay.study.driving.execution import Execution
+from interplay.study.foresight.effects import meta_model
+from interplay.study.foresight.footprint import Footprint, footprint, kept_for_backward, micro_batch
+from interplay.study.foresight.speed import Speed, StoredSpeeds, alike, probe
+from interplay.study.foresight.weights import check_weights
 from interplay.tracking.store import Cell, CellStore
-from interplay.training.precision import dtype_of
+from interplay.training.grafit.memory import check_room
+from interplay.training.precision import dtype_of, weights_dtype
+from interplay.training.ranks import Ranks
 
 
 @dataclass(frozen=True)
@@ -178,12 +183,34 @@ def check_cells(
                 f"{cell.recipe.name}: weights, gradients and the optimiser's state are {gigabytes(need)}, more than "
                 f"the {gigabytes(limit)} of the device; choose a smaller model"
             )
+        if limit is not None:
+            _check_embeddings(cell, execution, limit - need)
     needed, free = _disk(wanted, store, execution), _free(root)
     if needed > free:
         raise InterplayError(
             f"checkpoints of {round(sum(weight for _, weight in wanted))} cells need {gigabytes(needed)}, and {root} "
             f"has {gigabytes(free)} free; make room, or choose another --storage"
         )
+
+
+def _check_embeddings(cell: Cell, execution: Execution, free: int) -> None:
+    """Raises InterplayError if the memory of the kNN loss does not fit in the `free` bytes of a worker's device."""
+    recipe, embedding = cell.recipe, cell.recipe.embedding
+    if not isinstance(embedding, LearntEmbedding) or not isinstance(embedding.labels, ByNeighbours):
+        return
+    projector = embedding.projector
+    if isinstance(projector, NoProjector):
+        width = trunk_width(meta_model(recipe, _classes(cell)), recipe.data.resolution)
+    else:
+        width = projector.width
+    check_room(
+        round(read_manifest(cell.dataset).counts["train"] * recipe.data.share),
+        width,
+        Ranks(0, execution.workers),
+        torch.device("cuda" if execution.gpus else "cpu"),
+        exact=weights_dtype(recipe) is torch.float64,
+        free=free,
+    )
 
 
 def _missing(cells: Sequence[Cell], store: CellStore, total: int | None, done: int) -> list[tuple[Cell, float]]:
@@ -211,14 +238,13 @@ def gigabytes(count: float) -> str:
 
 
 def _classes(cell: Cell) -> int:
-    """Outputs of the classifier; clusters are taken for as many as there are labels."""
-    found = _levels(cell.dataset, cell.dataset.stat().st_mtime_ns)
-    return 1 if cell.recipe.data.level is None else found[min(cell.recipe.data.level, len(found) - 1)]
+    """Outputs of the classifier."""
+    return class_count(_manifest(cell.dataset, cell.dataset.stat().st_mtime_ns), cell.recipe)
 
 
 @lru_cache(maxsize=64)
-def _levels(dataset: Path, written_ns: int) -> tuple[int, ...]:
-    return tuple(len(names) for names in read_manifest(dataset).classes)
+def _manifest(dataset: Path, written_ns: int) -> Manifest:
+    return read_manifest(dataset)
 
 
 def _size(cell: Cell) -> Footprint:
@@ -307,7 +333,7 @@ def _cost(execution: Execution, cpu_hours: float | None, gpu_hours: float | None
     if prices is None or cpu_hours is None or gpu_hours is None:
         return None
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else ""
-    return prices.cpu * cpu_hours + prices.of_gpu(device) * gpu_hours
+    return prices.cost(cpu_hours, {device: gpu_hours})
 
 
 def _disk(wanted: Sequence[tuple[Cell, float]], store: CellStore, execution: Execution) -> int:

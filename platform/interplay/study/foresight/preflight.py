@@ -8,8 +8,8 @@ from typing import Any
 from interplay.errors import InterplayError
 from interplay.recipe import Recipe
 from interplay.study.ablation import BASELINE, Ablation
-from interplay.study.effects import Effects, differ
-from interplay.study.spaces import Space, SpaceFunction, bind, changes_of, random_draws
+from interplay.study.foresight.effects import Effects, differ
+from interplay.study.search.spaces import Space, SpaceFunction, bind, changes_of, random_draws
 
 _PAIRS = 6
 

@@ -15,7 +15,7 @@ import torch
 from interplay.augment import policy_in_loader
 from interplay.errors import InterplayError
 from interplay.recipe import Recipe, read_recipe
-from interplay.study.execution import Execution
+from interplay.study.driving.execution import Execution
 from interplay.tracking.store import FINISHED, Cell
 from interplay.training import Computing, fit
 

@@ -16,7 +16,7 @@ from optuna.importance import FanovaImportanceEvaluator, PedAnovaImportanceEvalu
 from optuna.trial import FrozenTrial, TrialState
 
 from interplay.errors import InterplayError
-from interplay.study.objectives import Objective
+from interplay.study.search.objectives import Objective
 
 FEWEST, FEW = 4, 10
 """Finished cells without which nothing is computed, and below which the numbers mean little."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from interplay.errors import InterplayError, closest
@@ -108,29 +108,29 @@ def parse_constraints(texts: Iterable[str]) -> tuple[Constraint, ...]:
     return tuple(found)
 
 
-def count(recipe: Recipe, classes: int) -> dict[str, float]:
-    """The sizes of `COUNTED`, on the meta device: no memory, no training.
+def count(recipe: Recipe, classes: int, names: Collection[str] = COUNTED) -> dict[str, float]:
+    """The sizes `names` of `COUNTED`, on the meta device: no memory, no training.
 
     Raises:
         InterplayError: if the model cannot be built there.
     """
-    from interplay.models.counts import size_of  # imports torch, which reading a study does not need
+    if not names:
+        return {}
+    from interplay.models.counts import macs_of, parameters_of  # imports torch, which reading a study does not need
 
     side = recipe.evaluation.resolution or recipe.data.resolution
+    counted = {"parameters": parameters_of, "macs": macs_of}
     try:
-        size = size_of(recipe.model, side, classes)
+        return {name: float(counted[name](recipe.model, side, classes)) for name in names}
     except InterplayError:
         raise
     except Exception as error:
         raise InterplayError(f"{recipe.model.family} cannot be counted without training it: {error}") from error
-    return {"parameters": float(size.parameters), "macs": float(size.macs)}
 
 
 def violations(constraints: Sequence[Constraint], recipe: Recipe, classes: int) -> dict[str, float]:
-    """The excess of every constraint that `recipe` breaks; nothing is counted when there are none."""
-    if not constraints:
-        return {}
-    sizes = count(recipe, classes)
+    """The excess of every constraint that `recipe` breaks; only what they name is counted."""
+    sizes = count(recipe, classes, {constraint.name for constraint in constraints})
     return {str(c): excess for c in constraints if (excess := c.excess(sizes[c.name])) > 0.0}
 
 
@@ -138,7 +138,7 @@ def values(
     objectives: Sequence[Objective], result: CellResult, recipe: Recipe, classes: int
 ) -> tuple[list[float], str]:
     """The values of all objectives, and "" or which one the cell does not have as a finite number."""
-    sizes = count(recipe, classes) if any(objective.counted for objective in objectives) else {}
+    sizes = count(recipe, classes, [objective.name for objective in objectives if objective.counted])
     found = []
     for objective in objectives:
         value = sizes[objective.name] if objective.counted else result.metric(objective.name)

@@ -16,8 +16,8 @@ from optuna.samplers import RandomSampler
 from interplay.errors import InterplayError, closest
 from interplay.recipe import Recipe, read_recipe
 from interplay.study.definition import SEARCH, read_definition, study_directory
-from interplay.study.records import CELL, open_study
-from interplay.study.spaces import (
+from interplay.study.search.records import CELL, open_study
+from interplay.study.search.spaces import (
     Point,
     Space,
     SpaceFunction,

@@ -19,15 +19,16 @@ from typing import Any, Protocol
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from interplay.data.manifest import read_manifest
+from interplay.data.labels import class_count
+from interplay.data.manifest import Manifest, read_manifest
 from interplay.errors import InterplayError
 from interplay.recipe import Recipe
-from interplay.study.objectives import TOP1, Constraint, Objective, values, violations
-from interplay.study.points import StartPoint, WarmCell
-from interplay.study.records import CELL, CHANGES, MESSAGE, POINT, Records, open_study
-from interplay.study.samplers import GRID, attempts_of
-from interplay.study.sampling import REJECTED, Sampling, complete, infeasible
-from interplay.study.spaces import SpaceFunction, Unsuited, bind, changes_of, grid, replay
+from interplay.study.search.objectives import TOP1, Constraint, Objective, values, violations
+from interplay.study.search.points import StartPoint, WarmCell
+from interplay.study.search.records import CELL, CHANGES, MESSAGE, POINT, Records, open_study
+from interplay.study.search.samplers import GRID, attempts_of
+from interplay.study.search.sampling import REJECTED, Sampling, complete, infeasible
+from interplay.study.search.spaces import SpaceFunction, Unsuited, bind, changes_of, grid, replay
 from interplay.tracking.journal import epochs, read
 from interplay.tracking.store import FINISHED, Cell, CellResult, CellStore
 
@@ -157,7 +158,7 @@ class OptunaProposals:
             return [], "no result"
         if result.status != FINISHED:
             return [], result.status
-        return values(self._search.objectives, result, cell.recipe, self._classes)
+        return values(self._search.objectives, result, cell.recipe, class_count(self._manifest, cell.recipe))
 
     def _intermediate(self, fingerprint: str) -> dict[int, float]:
         """The metric that selects at every epoch it was measured, from the cell's journal."""
@@ -166,8 +167,8 @@ class OptunaProposals:
         return {epoch: r["metrics"][name] for epoch, r in sorted(found.items()) if name in r["metrics"]}
 
     @cached_property
-    def _classes(self) -> int:
-        return len(read_manifest(self._dataset).classes[0])
+    def _manifest(self) -> Manifest:
+        return read_manifest(self._dataset)
 
     # ------------------------------------------------------------------------------------ what is there
     def _build_up(self) -> None:
@@ -308,5 +309,4 @@ class OptunaProposals:
         return cell
 
     def _broken(self, cell: Cell) -> dict[str, float]:
-        constraints = self._search.constraints
-        return violations(constraints, cell.recipe, self._classes) if constraints else {}
+        return violations(self._search.constraints, cell.recipe, class_count(self._manifest, cell.recipe))

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import os
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import optuna
 from optuna.storages import BaseStorage, JournalStorage
@@ -17,7 +18,10 @@ from optuna.trial import FrozenTrial, TrialState
 
 from interplay.atomic import write_text
 from interplay.errors import InterplayError
-from interplay.study.objectives import Objective
+from interplay.study.search.objectives import Objective
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import URL
 
 CELL, CHANGES, MESSAGE = "cell", "changes", "message"
 """User attributes of a record: the cell's fingerprint, its changes as JSON, why it failed."""
@@ -123,7 +127,7 @@ def open_study(directory: Path) -> optuna.Study:
 
 
 def check_storage(directory: Path, url: str) -> None:
-    """Refuses a place for the Optuna study that cannot be used; nothing is written to `directory`.
+    """Refuses a place for the Optuna study that cannot be used; nothing is written, in the data base neither.
 
     Raises:
         InterplayError: if the study is kept elsewhere already, or the data base cannot be reached.
@@ -139,7 +143,27 @@ def check_storage(directory: Path, url: str) -> None:
         raise InterplayError(
             f"study {directory.name!r} is kept in {directory / _JOURNAL}; leave --optuna-storage out"
         )
-    _data_base(url)
+    _check_reachable(url)
+
+
+def _check_reachable(url: str) -> None:
+    """Connects, but for a SQLite file that is not there: that would make it."""
+    from sqlalchemy import create_engine
+
+    shown, address = _without_password(url), _address(url)
+    if address.drivername.startswith("sqlite") and address.database and not Path(address.database).exists():
+        folder = Path(address.database).parent
+        if not (folder.is_dir() and os.access(folder, os.W_OK)):
+            raise InterplayError(
+                f"--optuna-storage {shown} cannot be reached: nothing can be written to {folder}; name another place"
+            )
+        return
+    with _explained(url):
+        engine = create_engine(address)
+        try:
+            engine.connect().close()
+        finally:
+            engine.dispose()
 
 
 def _begin(directory: Path, url: str) -> tuple[BaseStorage, str]:
@@ -168,20 +192,33 @@ def _damaged(journal: Path, reason: str) -> str:
 
 
 def _data_base(url: str) -> BaseStorage:
-    from sqlalchemy.engine import make_url
-    from sqlalchemy.exc import SQLAlchemyError
+    with _explained(url):
+        return optuna.storages.RDBStorage(_address(url).render_as_string(hide_password=False))
 
-    shown = _without_password(url)
+
+def _address(url: str) -> URL:
+    """With the password, and the whole path of a file."""
+    from sqlalchemy.engine import make_url
+
     address = make_url(url)
     if address.username and not address.password and os.environ.get(PASSWORD):
         address = address.set(password=os.environ[PASSWORD])
     if address.drivername.startswith("sqlite") and address.database:
         address = address.set(database=str(Path(address.database).absolute()))
+    return address
+
+
+@contextmanager
+def _explained(url: str) -> Iterator[None]:
+    """Around whatever reaches for the data base: why it could not."""
+    from sqlalchemy.exc import SQLAlchemyError
+
+    shown = _without_password(url)
     try:
-        return optuna.storages.RDBStorage(address.render_as_string(hide_password=False))
+        yield
     except ImportError:
         raise InterplayError(
-            f"--optuna-storage {shown} needs a driver: pip install {address.get_driver_name()}"
+            f"--optuna-storage {shown} needs a driver: pip install {_address(url).get_driver_name()}"
         ) from None
     except (SQLAlchemyError, RuntimeError) as error:
         # not its message: that may quote the whole address

@@ -13,10 +13,10 @@ import optuna
 from optuna.storages import InMemoryStorage
 from optuna.trial import FrozenTrial, TrialState
 
-from interplay.study.objectives import Objective
-from interplay.study.records import directions_of
-from interplay.study.samplers import TPE, check_sampler, make_sampler
-from interplay.study.spaces import Point
+from interplay.study.search.objectives import Objective
+from interplay.study.search.records import directions_of
+from interplay.study.search.samplers import TPE, check_sampler, make_sampler
+from interplay.study.search.spaces import Point
 
 REJECTED, KEPT = "rejected", "sampler"
 """User attributes of a record: the draws that were turned down before it, and what its sampler keeps."""

@@ -84,11 +84,11 @@ class Learning:
         if self.memory is not None:
             self.memory.fill(self.retriever.images())
 
-    def scores(self, loader: Loader) -> dict[str, float]:
+    def scores(self, loader: Loader, *, last: bool) -> dict[str, float]:
         """What neighbours tell, see `Retriever.scores`; also as `top1` where nothing else classifies."""
         if self.retriever.by is None:
             return {}
-        found = self.retriever.scores(loader)
+        found = self.retriever.scores(loader, last=last)
         return found if self.classifies else {"top1": found.get("knn_trained", found["knn_top1"]), **found}
 
     def state(self) -> dict[str, Any]:
@@ -168,6 +168,7 @@ def make_learning(
         ranks=ranks,
         autocast=autocast,
         classifies=network is None or network.classify,
+        seed=recipe.seeds.init,
         level=recipe.data.level if recipe.data.clusters.kind == "none" else None,
     )
     return Learning(recipe, network, target, memory, retriever)

@@ -12,8 +12,8 @@ from torch import Tensor
 from interplay.training.grafit.memory import Memory
 from interplay.training.ranks import Ranks
 
-CHUNK_BYTES = {"cpu": 1 << 25, "cuda": 1 << 28}
-"""Bytes of cosines, and of rows, at a time: the softmax is summed up piece by piece."""
+CHUNK_BYTES = {"cpu": 1 << 22, "cuda": 1 << 28}
+"""Bytes of cosines, and of rows, at a time: the softmax is summed up piece by piece, near a processor's cache."""
 
 
 def neighbour_loss(embeddings_bD: Tensor, index_b: Tensor, memory: Memory, sigma: float, ranks: Ranks) -> Tensor:
@@ -41,7 +41,7 @@ class _NeighbourLoss(torch.autograd.Function):
     ) -> Tensor:
         queries_BD = ranks.gather(embeddings_bD.detach().contiguous())
         index_B = ranks.gather(index_b)
-        whole, alike = _sums(queries_BD, index_B, memory, sigma)
+        whole, alike = _sums(queries_BD, index_B, memory, sigma, ranks)
         mine = slice(ranks.rank * len(index_b), (ranks.rank + 1) * len(index_b))
         losses, directions = [], []
         for part in (whole, alike):
@@ -74,12 +74,14 @@ class _Sum:
     def log_sum(self) -> Tensor:
         return self.top + self.sum.log()
 
-    def add(self, logits_BC: Tensor, inverse_norms_C: Tensor, rows_CD: Tensor) -> None:
-        """More rows; -inf leaves one out. `logits_BC` is overwritten."""
+    def add(self, logits_BC: Tensor, rows_CD: Tensor) -> None:
+        """More unit rows; a logit of -inf leaves one out. `logits_BC` is overwritten."""
+        if logits_BC.shape[1] == 0:
+            return
         self._raise_to(torch.maximum(self.top, logits_BC.amax(dim=1)))
         weights_BC = logits_BC.sub_(_finite(self.top)[:, None]).exp_()
         self.sum += weights_BC.sum(dim=1)
-        self.vectors.addmm_(weights_BC.mul_(inverse_norms_C), rows_CD)
+        self.vectors.addmm_(weights_BC, rows_CD)
 
     def over(self, ranks: Ranks) -> _Sum:
         """The sum over all workers."""
@@ -102,18 +104,39 @@ def _finite(top: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def _sums(queries_BD: Tensor, index_B: Tensor, memory: Memory, sigma: float) -> tuple[_Sum, _Sum]:
-    """Over this worker's rows: all of them, and those of the query's label."""
+def _sums(queries_BD: Tensor, index_B: Tensor, memory: Memory, sigma: float, ranks: Ranks) -> tuple[_Sum, _Sum]:
+    """Over this worker's rows: all of them, and those of the query's label.
+
+    Rows become unit rows of the queries' precision in one buffer that stays in the processor's cache: memory that is
+    new for each piece costs more than the sums do.
+    """
     whole, alike = _Sum.empty(queries_BD), _Sum.empty(queries_BD)
-    labels_B, places_B = memory.label_of[index_B], memory.place_of[index_B]
-    size = max(1, CHUNK_BYTES[queries_BD.device.type] // (queries_BD.element_size() * max(queries_BD.shape)))
+    count, width = queries_BD.shape
+    labels_B, place_B = memory.label_of[index_B], memory.place_of[index_B]
+    # the row of the image itself, -1 where another worker has it
+    own_B = torch.where(place_B % ranks.world == ranks.rank, place_B // ranks.world, -1)
+    wanted_R = torch.isin(memory.labels, labels_B)
+    scaled_BD = queries_BD / sigma
+    size = max(1, CHUNK_BYTES[queries_BD.device.type] // (queries_BD.element_size() * max(count, width)))
+    size = min(size, max(1, len(memory.rows)))
+    rows, logits = queries_BD.new_empty(size * width), queries_BD.new_empty(size * count)
     for first in range(0, len(memory.rows), size):
-        part = slice(first, first + size)
-        rows_CD = memory.rows[part].to(queries_BD.dtype)
-        inverse_C = memory.inverse_norms[part]
-        logits_BC = (queries_BD @ rows_CD.T).mul_(inverse_C / sigma)
-        logits_BC.masked_fill_(places_B[:, None] == memory.places[part], -torch.inf)
-        other_BC = labels_B[:, None] != memory.labels[part]
-        alike.add(logits_BC.masked_fill(other_BC, -torch.inf), inverse_C, rows_CD)
-        whole.add(logits_BC, inverse_C, rows_CD)
+        part = slice(first, min(first + size, len(memory.rows)))
+        here = part.stop - first
+        rows_CD = rows[: here * width].view(here, width).copy_(memory.rows[part])
+        rows_CD.mul_(memory.inverse_norms[part, None])
+        logits_BC = torch.mm(scaled_BD, rows_CD.T, out=logits[: here * count].view(count, here))
+        _leave_out(logits_BC, own_B - first)
+        chosen = wanted_R[part].nonzero().squeeze(1)  # rows of labels that no query has need not be summed
+        other_BA = labels_B[:, None] != memory.labels[part][chosen]
+        alike.add(logits_BC[:, chosen].masked_fill_(other_BA, -torch.inf), rows_CD[chosen])
+        whole.add(logits_BC, rows_CD)
     return whole, alike
+
+
+def _leave_out(logits_BC: Tensor, column_B: Tensor) -> None:
+    """Sets one entry of each row to -inf, where there is such a column; nothing waits for the device."""
+    inside_B = (column_B >= 0) & (column_B < logits_BC.shape[1])
+    column_B1 = column_B.clamp(0, logits_BC.shape[1] - 1)[:, None]
+    kept_B1 = logits_BC.gather(1, column_B1)
+    logits_BC.scatter_(1, column_B1, kept_B1.masked_fill_(inside_B[:, None], -torch.inf))

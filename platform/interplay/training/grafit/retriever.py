@@ -13,7 +13,7 @@ from interplay.data.batch import Loader
 from interplay.errors import InterplayError
 from interplay.models.embedding import Embedder
 from interplay.recipe.embedding import ByNearest
-from interplay.retrieval import Embedded, Totals, score
+from interplay.retrieval import Embedded, Kind, Probe, Totals, fit_probe, score, separability
 from interplay.training import precision
 from interplay.training.ranks import Ranks
 
@@ -33,6 +33,7 @@ class Retriever:
         autocast: dtype to compute in.
         classifies: whether the trunk's head learns the labels.
         level: which level those are, None if they are none.
+        seed: of probes.
     """
 
     embedder: Embedder
@@ -45,13 +46,17 @@ class Retriever:
     autocast: torch.dtype | None
     classifies: bool
     level: int | None
+    seed: int = 0
     _found: Embedded | None = field(default=None, repr=False)
     _found_val: Embedded | None = field(default=None, repr=False)
     _chosen: list[int] | None = None
+    _probes: dict[tuple[Kind, int], Probe] = field(default_factory=dict, repr=False)
+    _separable: dict[str, float] | None = None
 
     def forget(self) -> None:
         """The weights change now."""
-        self._found = self._found_val = self._chosen = None
+        self._found = self._found_val = self._chosen = self._separable = None
+        self._probes.clear()
 
     def images(self) -> Embedded:
         """The gallery as embeddings, all of it on every worker, in the order of its positions."""
@@ -60,23 +65,48 @@ class Retriever:
             parts = [self.ranks.gather(part) for part in (mine.vectors, mine.levels, mine.trained, mine.index)]
             order = parts[3].argsort()
             vectors, levels, trained, index = (part[order] for part in parts)
+            coarse = None if mine.coarse is None else self.ranks.gather(mine.coarse)[order]
             if len(index) != self.gallery.samples or bool((index.diff() <= 0).any()):
                 raise RuntimeError(f"{len(index)} of {self.gallery.samples} images were embedded, or some twice")
-            self._found = Embedded(vectors, levels, trained, index)
+            self._found = Embedded(vectors, levels, trained, index, coarse)
         return self._found
 
-    def scores(self, loader: Loader) -> dict[str, float]:
+    def scores(self, loader: Loader, *, last: bool = False) -> dict[str, float]:
         """`knn_top1` and `map` in per cent at the finest level, `_level1` and so on at coarser ones.
 
         `map_coarse` and `map_oracle` are of rankings conditioned on coarse labels, predicted and true, if labels of a
-        coarser level are trained on. `knn_trained` is on-the-fly classification of the trained labels.
+        coarser level are trained on. `knn_trained` is on-the-fly classification of the trained labels. With `last`
+        the recipe's probes: `linear_top1`, `mlp_top1` and their like at coarser levels, and `separability`.
         """
         assert self.by is not None, "asked for scores without evaluation.retrieval"
         if self._chosen is None:
             self._choose(self.by)
         assert self._chosen is not None
         coarse = self.by.neighbours[self._chosen[-1]] if self.level else 0
-        return self._metrics(self._totals(self._embedded(loader), self.by, coarse=coarse), self.by)
+        queries = self._embedded(loader)
+        found = self._metrics(self._totals(queries, self.by, coarse=coarse), self.by)
+        return found | self._probed(queries, self.by) if last else found
+
+    def _probed(self, queries: Embedded, by: ByNearest) -> dict[str, float]:
+        """What classifiers of the frozen embeddings answer; levels of one class have nothing to classify."""
+        images = self.images()
+        found: dict[str, float] = {}
+        counts = [len(torch.unique(labels)) for labels in images.levels.T]
+        for kind in by.probes:
+            if kind == "separability":
+                if self._separable is None:
+                    self._separable = separability(images, seed=self.seed)
+                found |= self._separable
+                continue
+            for level in (level for level, count in enumerate(counts) if count > 1):
+                if (kind, level) not in self._probes:
+                    self._probes[kind, level] = fit_probe(
+                        images.vectors, images.levels[:, level], kind=kind, seed=self.seed
+                    )
+                right = self._probes[kind, level].predicted(queries.vectors) == queries.levels[:, level]
+                hits = self.ranks.sum(torch.stack([right.sum(), right.new_tensor(len(right), dtype=torch.int64)]))
+                found[f"{kind}_top1" + (f"_level{level}" if level else "")] = 100.0 * float(hits[0]) / float(hits[1])
+        return found
 
     def _choose(self, by: ByNearest) -> None:
         """The best number of neighbours on the validation split, for each level; the middle one without a split."""

@@ -1,0 +1,1 @@
+"""What numbers are worth: pairs, intervals, corrections, power and audits."""

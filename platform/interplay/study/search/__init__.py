@@ -1,0 +1,1 @@
+"""Searches: spaces, samplers, and the Optuna study that is their truth."""
