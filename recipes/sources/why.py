@@ -74,6 +74,7 @@ UNSTATED: Mapping[str, tuple[Any, str]] = MappingProxyType(
         "average.kind": ("none", OFF),
         "evaluation.resolution": (None, "that of training"),
         "evaluation.retrieval.kind": ("none", "ours: it changes no weights"),
+        "evaluation.retrieval.probes": ([], "ours: it changes no weights"),
         "evaluation.every": (1, "ours: it changes no weights"),
         "seeds.init": (0, "S6.3.4: seed 0 unless said otherwise"),
         "seeds.order": (0, "S6.3.4: seed 0 unless said otherwise"),

@@ -1,4 +1,4 @@
-"""The faults of `interplay drill` at random moments: after each the study's table is the undisturbed one."""
+"""Drills as tests: after each fault the study's table is the undisturbed one."""
 
 from __future__ import annotations
 
@@ -10,12 +10,10 @@ import pytest
 from interplay.drill import drill, drill_table
 from interplay.report.draw import to_text
 from interplay.tracking.journal import Record, read
-from interplay.tracking.store import FINISHED, PREEMPTED
 
-ROOT = Path(__file__).parents[2]
 SEED = int(os.environ.get("INTERPLAY_DRILL_SEED", "0"))
 
-pytestmark = [
+MARKS = [
     pytest.mark.faults,
     pytest.mark.slow,
     pytest.mark.timeout(1200),
@@ -31,35 +29,6 @@ def survive(folder: Path, *faults: str, cells: int, moments: int) -> None:
     print(to_text(drill_table(outcomes)))
     assert [outcome.fault for outcome in outcomes] == list(faults)
     assert [outcome.fault for outcome in outcomes if not outcome.survived] == []
-
-
-@pytest.fixture(autouse=True)
-def _importable_by_workers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PYTHONPATH", f"{ROOT / 'platform'}{os.pathsep}{ROOT}")
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-
-
-def test_twenty_kills(tmp_path: Path) -> None:
-    survive(tmp_path / "drill", "driver", "trial", "worker", "controller", cells=4, moments=5)
-
-
-def test_the_tracker_goes_and_cells_break(tmp_path: Path) -> None:
-    survive(tmp_path / "drill", "mlflow-killed", "mlflow-hung", "nan", "memory", cells=2, moments=1)
-
-
-def test_machines_are_taken_away(tmp_path: Path) -> None:
-    """Three raylets and a head on this machine: one is lost below a job of two workers, others get a spot notice."""
-    folder = tmp_path / "drill"
-    survive(folder, "node", "notice", cells=2, moments=2)
-    lost, noticed = journals(folder / "node"), journals(folder / "notice")
-    assert begun_again(lost) >= 1
-    moved = [records for records in noticed if any(r.get("status") == PREEMPTED for r in records)]
-    assert begun_again(moved) >= 1
-    assert all(records[-1]["status"] == FINISHED for records in moved)
-
-
-def test_storage_loses_what_it_has_promised(tmp_path: Path) -> None:
-    survive(tmp_path / "drill", "storage", cells=2, moments=2)
 
 
 def journals(root: Path) -> list[list[Record]]:
