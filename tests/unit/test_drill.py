@@ -39,6 +39,23 @@ def test_progress_counts_each_epoch_once(victim: Victim) -> None:
     assert victim.progress() == 6
 
 
+def test_a_cell_that_lost_its_process_twice_is_spared(victim: Victim) -> None:
+    """It is found by the attempts that Tune made, or by those that its workers tell of."""
+    ledger = Journal(victim.directory / "ledger.jsonl")
+    for _ in range(3):
+        assert not victim._worn()
+        ledger.append("begin", cell=ONE)
+    assert not victim._worn()  # it has a result
+    (CellStore(victim.root).directory(ONE) / "result.json").unlink()
+    assert victim._worn()
+    (victim.directory / "ledger.jsonl").unlink()
+    journal = Journal(CellStore(victim.root).journal(ONE))
+    for epoch in (1, 2):
+        assert not victim._worn()
+        journal.append("start", epoch=epoch, evidence=evidence())
+    assert victim._worn()
+
+
 def test_cells_trained_again_are_seen(victim: Victim) -> None:
     before = victim.finished()
     assert trained_again(victim, [before]) == set()

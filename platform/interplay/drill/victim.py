@@ -5,12 +5,14 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from interplay.errors import InterplayError
 from interplay.study.definition import study_directory
+from interplay.study.driving.ledger import LEDGER
 from interplay.tracking.journal import epochs, read
 from interplay.tracking.lease import LEASE
 
@@ -22,6 +24,7 @@ SMALL = {
     "augment.repeats": 1,
 }
 CHECKPOINT_EVERY_S = 0.3
+_MOST_STARTS = 3
 PATIENCE_S = 600.0
 """A study that does nothing for so long hangs."""
 
@@ -108,8 +111,13 @@ class Victim:
         process.kill()
         raise InterplayError(f"the study does nothing any more; what it said is in {self.log}")
 
-    def reaches(self, count: int, process: subprocess.Popen[bytes]) -> bool:
+    def reaches(self, count: int, process: subprocess.Popen[bytes], *, sparing: bool = False) -> bool:
         """Waits until `count` epochs have been trained and a cell is being trained; False if `process` ends before.
+
+        Args:
+            count: of epochs of the whole study.
+            process: its driver.
+            sparing: wait also until no cell is trained that has lost its process twice: it may do so three times.
 
         Raises:
             InterplayError: as `finish`.
@@ -117,7 +125,7 @@ class Victim:
         for _ in self._patiently():
             if process.poll() is not None:
                 return False
-            if self.progress() >= count and self.training():
+            if self.progress() >= count and self.training() and not (sparing and self._worn()):
                 return True
             time.sleep(0.05)
         process.kill()
@@ -130,6 +138,15 @@ class Victim:
             yield
             if (now := self.progress()) != seen:
                 seen, since = now, time.monotonic()
+
+    def _worn(self) -> bool:
+        """Whether a cell without a result has begun three times, as Tune or as its own workers tell."""
+        begun = Counter(r["cell"] for r in read(self.directory / LEDGER)[0] if r["event"] == "begin")
+        for cell in self.unfinished():
+            starts = sum(r["event"] == "start" for r in read(cell / "journal.jsonl")[0])
+            if max(starts, begun[cell.name]) >= _MOST_STARTS:
+                return True
+        return False
 
     def progress(self) -> int:
         """Epochs of all cells that have been trained, each counted once."""
