@@ -1,4 +1,4 @@
-"""Real Ray on this machine, started once for all tests of this folder."""
+"""Real Ray on this machine, started once for all tests of a module."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from interplay.cluster.session import session
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.fixture(scope="package")  # others of this process start clusters of their own
+@pytest.fixture(scope="module")  # others of this process start clusters of their own
 def ray_session() -> Iterator[None]:
     os.environ["PYTHONPATH"] = f"{ROOT / 'platform'}{os.pathsep}{ROOT}"  # for the workers
     with session():

@@ -34,6 +34,8 @@ def cluster(folder: Path, *, several: bool, verbose: bool) -> Iterator[Callable[
         with session(verbose):
             yield lambda: None
         return
+    if ray.is_initialized():
+        raise RuntimeError("this process is connected to a cluster, which is not the drill's to take apart")
     temporary = tempfile.mkdtemp(prefix="ray", dir="/tmp")  # sockets need a short path
     try:
         own = _of_several(folder, temporary)
