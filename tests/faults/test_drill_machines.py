@@ -13,7 +13,7 @@ pytestmark = MARKS
 def test_machines_are_taken_away(tmp_path: Path) -> None:
     """One is lost below a job of two workers, others get a spot notice."""
     folder = tmp_path / "drill"
-    survive(folder, "node", "notice", cells=2, moments=2)
+    survive(folder, "node", "notice", cells=2, moments=1)
     lost, noticed = journals(folder / "node"), journals(folder / "notice")
     assert begun_again(lost) >= 1
     moved = [records for records in noticed if any(r.get("status") == PREEMPTED for r in records)]

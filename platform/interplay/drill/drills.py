@@ -51,7 +51,7 @@ _LAST = 0.85
 """Moments come before this part of the study's epochs, so that there is something left to break."""
 _JITTER_S = 0.5
 _AWAY_S = (1.0, 6.0)
-_CELLS = {"worker": Cells(1), "controller": Cells(1), "node": Cells(2, epochs=30), "notice": Cells(epochs=60)}
+_CELLS = {"worker": Cells(1), "controller": Cells(1), "node": Cells(2, epochs=20), "notice": Cells(epochs=60)}
 """How the cells of a fault's study are trained, if not as usual."""
 _AGAIN = ("driver", "stop", "storage")
 """Faults that end the driver."""
