@@ -5,10 +5,10 @@ The public API; each name is imported when it is first used, so the core needs n
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from interplay.errors import InterplayError
+from interplay.lazy import lazily
 from interplay.recipe import Recipe, find_recipe
 
 if TYPE_CHECKING:
@@ -39,23 +39,14 @@ __all__ = [
     "study_table",
 ]
 
-_HOMES = {
-    "Ablation": "interplay.study.ablation",
-    "Execution": "interplay.study.driving.execution",
-    "Repeats": "interplay.studies",
-    "Row": "interplay.study.ablation",
-    "Wanted": "interplay.studies",
-    "evaluate_checkpoint": "interplay.evaluation",
-    "fit": "interplay.training",
-    "leave_one_out": "interplay.study.ablation",
-    "run_ablation": "interplay.studies",
-    "run_search": "interplay.studies",
-    "run_training": "interplay.studies",
-    "study_table": "interplay.report.study",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'interplay' has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+__getattr__ = lazily(
+    __name__,
+    {
+        "evaluation": ["evaluate_checkpoint"],
+        "report.study": ["study_table"],
+        "studies": ["Repeats", "Wanted", "run_ablation", "run_search", "run_training"],
+        "study.ablation": ["Ablation", "Row", "leave_one_out"],
+        "study.driving.execution": ["Execution"],
+        "training": ["fit"],
+    },
+)

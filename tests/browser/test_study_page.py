@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-import shutil
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 from interplay.report.page import study_page
 from interplay.study.ablation import BASELINE
 from interplay.study.definition import StudyRow
 from tests import studies
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(shutil.which("chromium") is None, reason="needs chromium: apt-get install chromium"),
-]
+pytestmark = pytest.mark.browser
 
-FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 NAMES = ["a1", "s1", "empty"]
 
 
@@ -36,14 +30,6 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     for name in NAMES:
         (root / f"{name}.html").write_text(study_page(root, name), encoding="utf-8")
     return {name: (root / f"{name}.html").as_uri() for name in NAMES}
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
-        yield started
-        started.close()
 
 
 def opened(browser: Browser, address: str, *, width: int = 1280, **how: Any) -> Page:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from interplay.cluster.session import free_port
 
 PASSWORD = "not-a-secret"
 
@@ -34,9 +35,7 @@ def running_postgres() -> Iterator[str]:
     if user:
         for path in (folder, secret):
             shutil.chown(path, "nobody")
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        port = one.getsockname()[1]
+    port = free_port()
     settings = f"-c listen_addresses=127.0.0.1 -p {port} -k {folder} -c max_connections=200"
     init = ["initdb", "-D", str(data), "-U", "interplay", "-A", "scram-sha-256", f"--pwfile={secret}"]
     start = ["pg_ctl", "-D", str(data), "-w", "-t", "120", "-l", str(folder / "log"), "-o", settings, "start"]

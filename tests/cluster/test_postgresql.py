@@ -85,7 +85,7 @@ def test_mlflow_on_postgresql_loses_nothing(
         return sent
 
     monkeypatch.setattr(view, "push", timed)
-    publisher = Publisher(view, every_s=0.5)
+    publisher = Publisher(view, every_s=0.5, first_s=0.0)
     publisher.start()
     trials = []
     for i in range(CELLS):

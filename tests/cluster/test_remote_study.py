@@ -1,4 +1,4 @@
-"""A study on a cluster from another folder: submitted, looked at, stopped, submitted again; with tokens."""
+"""A study on a cluster from another folder: submitted, looked at, stopped, submitted again, plainly; with tokens."""
 
 from __future__ import annotations
 
@@ -53,9 +53,13 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "mine"
 
 
+def search(name: str) -> list[str]:
+    return ["search", "mine.py:small", "mine.py:space", "--name", name, *SMALL]
+
+
 def submit(head: Head, folder: Path, root: Path, *options: str) -> tuple[int, str]:
-    command = ["search", "mine.py:small", "mine.py:space", "--name", "reg1", *SMALL, "--checkpoint-every", "1"]
-    done = head.run("interplay", "--storage", str(root), "submit", *options, *command, cwd=folder, timeout_s=500)
+    command = ["submit", *options, *search("reg1"), "--checkpoint-every", "1"]
+    done = head.run("interplay", "--storage", str(root), *command, cwd=folder, timeout_s=500)
     return done.returncode, done.stdout + done.stderr
 
 
@@ -112,6 +116,16 @@ def test_from_a_laptop_and_back(head: Head, folder: Path, tmp_path: Path) -> Non
     again = head.run("interplay", "--storage", "/nonexistent", "stop", "reg1")
     assert again.returncode == 2
     assert "is not running" in again.stderr
+
+    # the plain way; under another name it finds every cell and trains nothing
+    trained = {path: path.stat().st_mtime_ns for path in root.glob("cells/*/result.json")}
+    environment = {"env_vars": {"PYTHONPATH": f"{ROOT / 'platform'}:{ROOT}"}}
+    plain = ["ray", "job", "submit", "--working-dir", ".", "--runtime-env-json", json.dumps(environment), "--"]
+    plain += ["python", "-m", "interplay", "--storage", str(root), *search("reg2")]
+    done = head.run(*plain, cwd=folder)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "COMPLETE" in done.stdout
+    assert {path: path.stat().st_mtime_ns for path in root.glob("cells/*/result.json")} == trained
 
 
 def leftovers(head: Head) -> list[str]:

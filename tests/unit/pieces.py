@@ -12,6 +12,8 @@ from PIL import Image
 
 from interplay.data import Source, from_samples
 from interplay.data import ffcv_engine as engine
+from interplay.data.write import write_beton
+from interplay.recipe import Recipe
 
 
 def noise(height: int = 12, width: int = 16, seed: int = 0) -> np.ndarray:
@@ -40,6 +42,36 @@ def small(count: int = 12) -> Source:
     """JPEGs and pixels in turn, three classes."""
     samples = [(jpeg(i) if i % 2 else noise(seed=i), i % 3) for i in range(count)]
     return from_samples(samples, classes=list("abc"))
+
+
+GREY = ["dark", "grey", "light"]
+
+
+def grey_levels(path: Path, count: int = 90, *, test: float = 0.2) -> Path:
+    """Images whose brightness is one of six classes, in the three coarse ones of `GREY`."""
+    rng, samples = np.random.default_rng(0), []
+    for number in range(count):
+        fine = number % 6
+        samples.append(((rng.integers(0, 30, (16, 16, 3)) + 36 * fine).astype(np.uint8), (fine, fine // 2)))
+    write_beton(from_samples(samples, classes=[list("abcdef"), GREY]), path, val=0.2, test=test)
+    return path
+
+
+def coarse_recipe(beton: Path, **changes: Any) -> Recipe:
+    """One epoch on the coarse labels of `grey_levels`."""
+    return Recipe().with_(
+        {
+            "name": "coarse",
+            "model": {"family": "vit", "patch_size": 4, "width": 16, "depth": 1, "heads": 2, "init_std": 0.1},
+            "data.dataset": str(beton),
+            "data.level": 1,
+            "data.resolution": 16,
+            "data.batch_size": 16,
+            "schedule.epochs": 1,
+            "schedule.warmup_epochs": 0,
+            **changes,
+        }
+    )
 
 
 def stored_bytes(path: Path) -> list[tuple[int, bytes]]:

@@ -9,10 +9,9 @@ import pytest
 from click.testing import CliRunner
 
 from interplay.cli import main
-from interplay.data import class_count, class_names, from_samples, read_manifest
+from interplay.data import class_count, class_names, read_manifest
 from interplay.data.loader import beton_loaders
 from interplay.data.stored import StoredSamples
-from interplay.data.write import write_beton
 from interplay.errors import InterplayError
 from interplay.explain.subject import images_of_data, load_subject
 from interplay.recipe import Recipe
@@ -21,19 +20,12 @@ from interplay.study.cells import Cell
 from interplay.study.foresight.forecast import _classes
 from interplay.study.search.objectives import count
 from interplay.training import fit, save
-
-COARSE = ["dark", "grey", "light"]
+from tests.unit.pieces import GREY, coarse_recipe, grey_levels
 
 
 @pytest.fixture(scope="module")
 def beton(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    rng, samples = np.random.default_rng(0), []
-    for number in range(90):
-        fine = number % 6
-        samples.append(((rng.integers(0, 30, (16, 16, 3)) + 36 * fine).astype(np.uint8), (fine, fine // 2)))
-    path = tmp_path_factory.mktemp("levels") / "grey.beton"
-    write_beton(from_samples(samples, classes=[list("abcdef"), COARSE]), path, val=0.2, test=0.2)
-    return path
+    return grey_levels(tmp_path_factory.mktemp("levels") / "grey.beton")
 
 
 @pytest.fixture(scope="module")
@@ -45,18 +37,7 @@ def clusters(beton: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def recipe(beton: Path) -> Recipe:
-    return Recipe().with_(
-        {
-            "name": "coarse",
-            "model": {"family": "vit", "patch_size": 4, "width": 16, "depth": 1, "heads": 2, "init_std": 0.1},
-            "data.dataset": str(beton),
-            "data.level": 1,
-            "data.resolution": 16,
-            "data.batch_size": 16,
-            "schedule.epochs": 1,
-            "schedule.warmup_epochs": 0,
-        }
-    )
+    return coarse_recipe(beton)
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +67,7 @@ def test_classes_are_those_that_are_learnt(beton: Path, recipe: Recipe, clusters
         assert class_count(manifest, one) == len(class_names(manifest, one)) == size, name
         assert beton_loaders(beton, one).classes == size
         assert _classes(Cell(one, beton)) == size
-    assert class_names(manifest, recipe) == tuple(COARSE)
+    assert class_names(manifest, recipe) == tuple(GREY)
     with pytest.raises(InterplayError, match=r"data\.level=2, but the data set has the levels 0 to 1"):
         class_count(manifest, recipe.with_({"data.level": 2}))
 
@@ -105,11 +86,11 @@ def test_check_counts_the_classifier_that_is_trained(beton: Path, recipe: Recipe
 def test_a_model_of_coarse_classes_is_explained_with_their_names(
     checkpoint: Path, beton: Path, recipe: Recipe
 ) -> None:
-    assert load_subject(checkpoint, read_manifest(beton)).classes == tuple(COARSE)
+    assert load_subject(checkpoint, read_manifest(beton)).classes == tuple(GREY)
     images, _ = images_of_data(beton, recipe, [0, 7, 11])
     labels = StoredSamples(beton).labels[[0, 7, 11], 1].tolist()
     assert list(images.labels) == labels
-    assert images.names[0] == f"sample 0: {COARSE[labels[0]]}"
+    assert images.names[0] == f"sample 0: {GREY[labels[0]]}"
     run = CliRunner().invoke(main, ["explain", str(checkpoint), "--data", str(beton), "--format", "json"])
     assert run.exit_code == 0, run.output
 
@@ -120,4 +101,4 @@ def test_neighbours_are_shown_with_the_names_of_all_levels(checkpoint: Path, bet
     assert run.exit_code == 0, run.output
     fine, coarse = StoredSamples(beton).labels[7]
     assert run.stdout.startswith(f"sample 7: {'abcdef'[fine]}: neighbours vote ")
-    assert "same class at level" in run.stdout or COARSE[coarse] not in run.stdout
+    assert "same class at level" in run.stdout or GREY[coarse] not in run.stdout

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import socket
 from pathlib import Path
 
 import pytest
 
+from interplay.cluster.session import free_port
 from tests.unit.malformed_input import RECIPE, write_digits, write_files, write_studies
 from tests.unit.refusals import check_refused, listing, run
 
@@ -259,9 +259,7 @@ MISTAKES: list[tuple[list[str], str]] = [
 
 @pytest.mark.parametrize(("command", "message"), MISTAKES, ids=[" ".join(c)[:70] for c, _ in MISTAKES])
 def test_each_is_one_sentence(command: list[str], message: str, files: Path, storage: Path) -> None:
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        port = s.getsockname()[1]  # nobody listens there
+    port = free_port()
     before = listing(storage), without_caches(files)
     given = [part.replace("FILES", str(files)).replace("PORT", str(port)) for part in command]
     check_refused(run("--storage", storage, *given), message)

@@ -15,15 +15,15 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from interplay.cli import main
-from interplay.data import array_loaders, from_samples
+from interplay.data import array_loaders
 from interplay.data.loader import beton_loaders
-from interplay.data.write import write_beton
 from interplay.errors import InterplayError
 from interplay.galleries import energy, open_gallery, probed
 from interplay.recipe import Recipe
 from interplay.retrieval import fit_probe
 from interplay.retrieval.probes import STRENGTH, rows_within
 from interplay.training import fit, save
+from tests.unit.pieces import coarse_recipe, grey_levels
 
 
 def clouds(count: int, seed: int, classes: int = 4) -> tuple[torch.Tensor, torch.Tensor]:
@@ -114,32 +114,14 @@ def test_a_bound_is_stated_in_rows() -> None:
 # ------------------------------------------------------------------------------------------ of a training
 @pytest.fixture(scope="module")
 def beton(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Images whose brightness is one of 6 classes, in 3 coarse ones."""
-    rng, samples = np.random.default_rng(0), []
-    for number in range(120):
-        fine = number % 6
-        samples.append(((rng.integers(0, 30, (16, 16, 3)) + 36 * fine).astype(np.uint8), (fine, fine // 2)))
-    path = tmp_path_factory.mktemp("probes") / "grey.beton"
-    write_beton(from_samples(samples, classes=[list("abcdef"), ["dark", "grey", "light"]]), path, val=0.2, test=0.3)
-    return path
+    return grey_levels(tmp_path_factory.mktemp("probes") / "grey.beton", 120, test=0.3)
 
 
 @pytest.fixture(scope="module")
 def recipe(beton: Path) -> Recipe:
-    return Recipe().with_(
-        {
-            "name": "coarse",
-            "model": {"family": "vit", "patch_size": 4, "width": 16, "depth": 1, "heads": 2, "init_std": 0.1},
-            "data.dataset": str(beton),
-            "data.level": 1,
-            "data.resolution": 16,
-            "data.batch_size": 16,
-            "evaluation.retrieval": {"kind": "nearest", "probes": ["linear", "separability"]},
-            "optimiser.lr": 3e-3,
-            "schedule.epochs": 3,
-            "schedule.warmup_epochs": 1,
-        }
-    )
+    retrieval = {"kind": "nearest", "probes": ["linear", "separability"]}
+    schedule = {"optimiser.lr": 3e-3, "schedule.epochs": 3, "schedule.warmup_epochs": 1}
+    return coarse_recipe(beton, **{"evaluation.retrieval": retrieval, **schedule})
 
 
 @pytest.fixture(scope="module")

@@ -6,8 +6,9 @@ crops, manifests and in-memory data sets do not.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from interplay.lazy import lazily
 
 if TYPE_CHECKING:
     from interplay.data.arrays import ArrayLoader, array_loaders
@@ -33,25 +34,14 @@ __all__ = [
     "read_manifest",
 ]
 
-_HOMES = {
-    "ArrayLoader": "arrays",
-    "array_loaders": "arrays",
-    "Batch": "batch",
-    "Loader": "batch",
-    "Loaders": "batch",
-    "BUILT_IN": "datasets",
-    "locate": "datasets",
-    "class_count": "labels",
-    "class_names": "labels",
-    "Manifest": "manifest",
-    "read_manifest": "manifest",
-    "Source": "sources",
-    "from_samples": "sources",
-}
-
-
-def __getattr__(name: str) -> Any:
-    """Imported when it is first used: whoever reads manifests needs no PyTorch."""
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+__getattr__ = lazily(  # whoever reads manifests needs no PyTorch
+    __name__,
+    {
+        "arrays": ["ArrayLoader", "array_loaders"],
+        "batch": ["Batch", "Loader", "Loaders"],
+        "datasets": ["BUILT_IN", "locate"],
+        "labels": ["class_count", "class_names"],
+        "manifest": ["Manifest", "read_manifest"],
+        "sources": ["Source", "from_samples"],
+    },
+)

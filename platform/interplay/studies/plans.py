@@ -140,11 +140,12 @@ def _sample(
         if changed.after != recipe.after:
             raise InterplayError("a search varies one stage: search the earlier stage in a study of its own")
         cell = Cell(changed, dataset, earlier)
-        if cell.fingerprint not in seen and not violations(
-            search.constraints, changed, class_count(manifest, changed)
-        ):
-            seen.add(cell.fingerprint)
-            yield cell
+        if cell.fingerprint in seen:
+            continue
+        if search.constraints and violations(search.constraints, changed, class_count(manifest, changed)):
+            continue
+        seen.add(cell.fingerprint)
+        yield cell
     if not seen:
         yield Cell(recipe, dataset, earlier)
 

@@ -309,4 +309,6 @@ class OptunaProposals:
         return cell
 
     def _broken(self, cell: Cell) -> dict[str, float]:
+        if not self._search.constraints:
+            return {}  # counting classes may read files
         return violations(self._search.constraints, cell.recipe, class_count(self._manifest, cell.recipe))
