@@ -84,6 +84,7 @@ class _Drill:
     bring: Callable[[], None]
     tell: Tell
     references: dict[Cells, tuple[Numbers, Table]] = field(default_factory=dict)
+    alone: Numbers = field(default_factory=dict)
 
     def reference(self, cells: Cells) -> tuple[Numbers, Table]:
         """What the study gives undisturbed. A job of one worker gives what an inline cell does."""
@@ -97,6 +98,14 @@ class _Drill:
                 self.references[cells] = numbers(study), table_of(study)
             self.tell(f"undisturbed: {self.cells} cells of {cells.epochs} epochs in {time.monotonic() - began:.0f} s")
         return self.references[cells]
+
+    def sound(self, file: Path) -> Numbers:
+        """What the sound row of an ablation gives whose other rows break."""
+        if not self.alone:
+            with ablation(self.folder / "sound", self.dataset, f"{file}:sound", 1, self.environment) as study:
+                study.finish(study.start())
+                self.alone = numbers(study)
+        return self.alone
 
 
 @dataclass
@@ -240,15 +249,13 @@ def _failing(drill: _Drill, fault: str) -> Outcome:
     began = time.monotonic()
     steps = failing.draw(random.Random(f"{fault} {drill.seed}"), drill.moments)
     file = failing.write_rows(drill.folder / f"{fault}-rows", fault, steps)
-    alone = ablation(drill.folder / f"{fault}-sound", drill.dataset, f"{file}:sound", 1, drill.environment)
-    victim = ablation(drill.folder / fault, drill.dataset, f"{file}:rows", 1 + len(steps), drill.environment)
-    with alone, victim:
-        alone.finish(alone.start())
+    sound = drill.sound(file)
+    with ablation(drill.folder / fault, drill.dataset, f"{file}:rows", 1 + len(steps), drill.environment) as victim:
         codes = [victim.finish(victim.start())]
         drill.tell(f"{fault}: at steps {', '.join(map(str, steps))} of a cell each: {failing.seen(victim)}")
         snapshot = victim.finished()
         codes.append(victim.finish(victim.start()))  # what is finished stays, what has no result is tried again
-    expected, states, sound = failing.expected(victim, fault), failing.states(victim), numbers(alone)
+    expected, states = failing.expected(victim, fault), failing.states(victim)
     shown = {cell: "FINISHED" if state == FINISHED else "FAILED" for cell, state in expected.items()}
     return Outcome(
         fault=fault,

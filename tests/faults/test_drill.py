@@ -1,4 +1,4 @@
-"""Machines go: three raylets and a head on this one."""
+"""What `interplay drill` breaks; faults of one drill share their cluster and its undisturbed study."""
 
 from __future__ import annotations
 
@@ -8,6 +8,14 @@ from interplay.tracking.store import FINISHED, PREEMPTED
 from tests.faults.drills import MARKS, begun_again, journals, survive
 
 pytestmark = MARKS
+
+
+def test_twenty_kills(tmp_path: Path) -> None:
+    survive(tmp_path / "drill", "driver", "trial", "worker", "controller", cells=4, moments=5)
+
+
+def test_storage_and_the_tracker_go_and_cells_break(tmp_path: Path) -> None:
+    survive(tmp_path / "drill", "storage", "mlflow-killed", "mlflow-hung", "nan", "memory", cells=2, moments=1)
 
 
 def test_machines_are_taken_away(tmp_path: Path) -> None:
