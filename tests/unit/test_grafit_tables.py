@@ -127,6 +127,7 @@ def test_fine_tuning_begins_with_the_lines_training() -> None:
     [
         ("T2_1", "CE+Triplet, cond none", ("separability", "separability_coarse")),
         ("T2_1", "Triplet, cond none", ("separability",)),
+        ("T2_1", "random network, cond none", ("separability",)),
         ("T2_2", "CE+Triplet, train coarse", ("linear_top1",)),
     ],
 )

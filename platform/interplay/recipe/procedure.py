@@ -100,7 +100,7 @@ class AdamW(Part):
     """
 
     kind: Literal["adamw"] = "adamw"
-    lr: Real = Field(1e-3, gt=0.0)
+    lr: Real = Field(1e-3, ge=0.0)
     weight_decay: Real = Field(0.05, ge=0.0)
     betas: tuple[Rate, Rate] = (0.9, 0.999)
     eps: Real = Field(1e-8, gt=0.0)
@@ -112,7 +112,7 @@ class Lamb(Part):
     """LAMB as DeiT III and A2 use it: the gradient's global norm is clipped at `clip_grad` inside."""
 
     kind: Literal["lamb"] = "lamb"
-    lr: Real = Field(3e-3, gt=0.0)
+    lr: Real = Field(3e-3, ge=0.0)
     weight_decay: Real = Field(0.02, ge=0.0)
     betas: tuple[Rate, Rate] = (0.9, 0.999)
     eps: Real = Field(1e-8, gt=0.0)
@@ -124,7 +124,7 @@ class Sgd(Part):
     """Stochastic gradient descent with momentum; `weight_decay` is added to the gradient."""
 
     kind: Literal["sgd"] = "sgd"
-    lr: Real = Field(0.1, gt=0.0)
+    lr: Real = Field(0.1, ge=0.0)
     weight_decay: Real = Field(1e-4, ge=0.0)
     momentum: Rate = 0.9
     nesterov: bool = True
@@ -134,7 +134,7 @@ class Sgd(Part):
 
 class Adagrad(Part):
     kind: Literal["adagrad"] = "adagrad"
-    lr: Real = Field(0.01, gt=0.0)
+    lr: Real = Field(0.01, ge=0.0)
     weight_decay: Real = Field(0.0, ge=0.0)
     eps: Real = Field(1e-10, gt=0.0)
     clip_grad: Real | None = Field(None, gt=0.0)

@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from interplay.recipe import ByHead, LearntEmbedding, NoLabels, Recipe, Triplet, find_recipe
+from interplay.recipe import ByHead, Constant, LearntEmbedding, NoLabels, Recipe, Triplet, find_recipe
 from interplay.study.ablation import BASELINE, Ablation, Given, Row
 
 RANKS = ("species", "genus", "family", "order", "class", "phylum", "kingdom")
@@ -27,6 +27,8 @@ _NOTES = {
     "T2.8": "Rankings of Grafit trained on coarse labels are conditioned on them; T2_8_ft is fine-tuned",
     "T2.13": "What is fine-tuned afterwards is in the tables of its name with _ft",
 }
+_UNTRAINED: Mapping[str, Any] = {"optimiser.lr": 0.0, "schedule": Constant(epochs=1, warmup_epochs=0.0)}
+"""A network with the weights it begins with; its batch norms have seen the data."""
 TUNED = "ft_top1"
 """What is printed of trainings that are fine-tuned afterwards: `fine_tuned` makes tables of it."""
 _METRICS = {"train_top1_random40": "separability", "top1": "linear_top1", "map": "map", "knn_top1": "knn_top1"}
@@ -99,18 +101,8 @@ def ablation(table: Table, dataset: str, baseline: Recipe | None = None) -> Abla
         else:
             keys[key], rows[line.label] = line.label, row
     first = next(row for row in rows.values() if isinstance(row.recipe, Recipe) and not row.changes)
-    assert isinstance(first.recipe, Recipe)
     note = f" {_NOTES[table.id]}." if table.id in _NOTES else ""
-    return Ablation(
-        question=f"{table.title} (thesis {table.id}). The {BASELINE} is {first.label!r}.{note}",
-        rows=[row for row in rows.values() if row is not first],
-        published=first.published,
-        published_std=first.published_std,
-        baseline=first.recipe,
-        baseline_label=first.label,
-        kind=table.kind,
-        dataset=first.recipe.data.dataset,
-    )
+    return _compared(table, table.title, note, first, [row for row in rows.values() if row is not first])
 
 
 def fine_tuned(table: Table, dataset: str, baseline: Recipe | None = None) -> Ablation:
@@ -132,17 +124,21 @@ def fine_tuned(table: Table, dataset: str, baseline: Recipe | None = None) -> Ab
         first = _recipe(table, line, dataset, baseline)
         published, std = ({"top1": given[TUNED]} if TUNED in given else {} for given in (line.published, line.std))
         rows.append(Row(line.label, {}, published, recipe=_tuned(first, line, baseline), published_std=std))
-    first_row, *others = rows
-    assert isinstance(first_row.recipe, Recipe)
+    return _compared(table, f"{table.title}, fine-tuned", "", rows[0], rows[1:])
+
+
+def _compared(table: Table, title: str, note: str, first: Row, others: list[Row]) -> Ablation:
+    """The ablation of `others` against `first`, which has a recipe."""
+    assert isinstance(first.recipe, Recipe)
     return Ablation(
-        question=f"{table.title}, fine-tuned (thesis {table.id}). The {BASELINE} is {first_row.label!r}.",
+        question=f"{title} (thesis {table.id}). The {BASELINE} is {first.label!r}.{note}",
         rows=others,
-        published=first_row.published,
-        published_std=first_row.published_std,
-        baseline=first_row.recipe,
-        baseline_label=first_row.label,
+        published=first.published,
+        published_std=first.published_std,
+        baseline=first.recipe,
+        baseline_label=first.label,
         kind=table.kind,
-        dataset=first_row.recipe.data.dataset,
+        dataset=first.recipe.data.dataset,
     )
 
 
@@ -173,8 +169,7 @@ def _why_not(table: Table, line: Line) -> str:
     if not line.rerun:
         return "published elsewhere"
     unlabelled = line.changes.get("data.train_level") == "none"
-    without = line.changes.get("hp.loss", "") is None
-    if without or (unlabelled and _procedure(table, line) in ("grafit_ce_baseline", "clusterfit_plus")):
+    if unlabelled and _procedure(table, line) in ("grafit_ce_baseline", "clusterfit_plus"):
         return "is an untrained network"
     return ""
 
@@ -193,7 +188,7 @@ def _recipe(table: Table, line: Line, dataset: str, baseline: Recipe | None) -> 
     cifar = dataset == "cifar100" or table.id == "T2.11"
     suffix = "_cifar100" if cifar and procedure != "granularity_probe" else ""
     recipe = find_recipe(f"grafit.{_RECIPES.get(procedure, procedure)}{suffix}")
-    changes = {**_losses(line.changes.get("hp.loss"), procedure)}
+    changes = {**_losses(line.changes.get("hp.loss", "ce"), procedure)}
     if probes := _PROBES.get(table.id):
         changes["evaluation.retrieval.probes"] = probes
     if (weight := line.changes.get("hp.inst_weight")) is not None:
@@ -205,6 +200,8 @@ def _recipe(table: Table, line: Line, dataset: str, baseline: Recipe | None) -> 
     if baseline is not None:
         changes |= {"data.dataset": baseline.data.dataset}
         recipe = recipe.model_copy(update=_of(baseline, recipe))
+    if line.changes.get("hp.loss", "") is None:
+        changes |= _UNTRAINED
     return recipe.with_({**changes, "name": f"{recipe.name}, {line.label}"})
 
 
@@ -220,7 +217,7 @@ def _of(baseline: Recipe, recipe: Recipe) -> dict[str, Any]:
 def _losses(loss: str | None, procedure: str) -> dict[str, Any]:
     if procedure != "granularity_probe":
         return {}  # the recipe of the line's procedure has its loss
-    if loss == "ce":
+    if loss in ("ce", None):
         return {"embedding": "none", "augment.views": 1}
     labels = NoLabels() if loss == "triplet" else ByHead()
     embedding = find_recipe("grafit.granularity_probe").embedding
