@@ -3,7 +3,7 @@
     python tests/bench/cold_start.py [--rounds 3]
 
 Each round submits a study of two cells to a head on this machine and stops it when its first cell has ended. The
-first round warms file caches and is left out.
+first round writes the data set, warms file caches, and is left out.
 """
 
 from __future__ import annotations
@@ -32,10 +32,11 @@ PHASES = (
 WAIT_S = 300
 
 
-def once(head: Head, root: Path, name: str, executor: str) -> list[float]:
-    """Seconds of each of `PHASES`."""
+def once(head: Head, root: Path, executor: str, seed: int) -> list[float]:
+    """Seconds of each of `PHASES`, with the cells of `seed`."""
+    name = f"study{seed}"
     command = ["search", "digits.deit_small_patch4", "digits.demo", "--name", name, "--trials", "2"]
-    command += ["--executor", executor]
+    command += ["--executor", executor, "--seed", str(seed)]
     submitted = time.time()
     done = head.run("interplay", "--storage", str(root), "submit", "--no-wait", *command, cwd=ROOT)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -80,7 +81,8 @@ def main() -> None:
     print(f"{os.cpu_count()} CPUs, code {code_revision()}; median of {rounds} (min to max), seconds")
     with tempfile.TemporaryDirectory() as folder, running_head("--num-cpus=2") as head:
         for executor in ("inline", "train"):
-            found = [once(head, Path(folder) / str(i), f"{executor}{i}", executor) for i in range(rounds + 1)][1:]
+            root = Path(folder) / executor
+            found = [once(head, root, executor, seed) for seed in range(rounds + 1)][1:]
             print(f"\n{executor}")
             for phase, values in zip((*PHASES, "all"), [*zip(*found, strict=True), [*map(sum, found)]], strict=True):
                 print(f"  {phase:64}{statistics.median(values):6.1f}  ({min(values):.1f} to {max(values):.1f})")

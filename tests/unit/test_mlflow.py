@@ -14,6 +14,7 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
+from interplay.cluster.session import free_port
 from interplay.recipe import Recipe, flatten, to_yaml
 from interplay.studies import sync_study
 from interplay.study.ablation import BASELINE
@@ -21,7 +22,7 @@ from interplay.study.definition import ABLATION, StudyDefinition, StudyRow, writ
 from interplay.tracking.mlflow import Child, StudyRun, tracking_uri
 from interplay.tracking.publisher import Publisher
 from interplay.tracking.store import DIVERGED, FAILED, FINISHED, PRUNED, STOPPED, CellResult, write_result
-from tests.mlflow_server import free_port, served
+from tests.mlflow_server import served
 
 pytestmark = [
     pytest.mark.slow,
@@ -224,7 +225,7 @@ def test_a_call_that_fails_is_made_again(
 def test_a_publisher_follows_a_journal_that_grows(root: Path, tiny: Recipe) -> None:
     child = write_cell(root, tiny, "one")
     view = view_of(root)
-    publisher = Publisher(view, every_s=0.1)
+    publisher = Publisher(view, every_s=0.1, first_s=0.0)
     publisher.add(child)
     publisher.start()
     deadline = time.monotonic() + 60
@@ -245,7 +246,7 @@ def test_a_publisher_looks_only_at_cells_that_may_still_grow(root: Path, tiny: R
     looked: list[str] = []
     push = view.push
     view.push = lambda child: looked.append(child.fingerprint) or push(child)  # type: ignore[method-assign]
-    publisher = Publisher(view, every_s=0.05)
+    publisher = Publisher(view, every_s=0.05, first_s=0.0)
     publisher.add(cut)
     publisher.add(running)
     publisher.start()
@@ -290,7 +291,7 @@ def test_a_server_that_is_away_holds_nothing_up(
 
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{free_port()}")
     began = time.monotonic()
-    publisher = Publisher(view_of(root))
+    publisher = Publisher(view_of(root), first_s=0.0)
     publisher.start()
     for child in children:
         publisher.add(child)

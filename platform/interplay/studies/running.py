@@ -91,7 +91,6 @@ class Run:
         store = CellStore(self.root)
         view = study_view(self.root, self.definition)
         publisher = Publisher(view)
-        publisher.start()
         finished = 0
         for cell in known:
             finished += store.result(cell.fingerprint) is not None

@@ -12,10 +12,14 @@ _log = logging.getLogger(__name__)
 
 
 class Publisher:
-    """Keeps MLflow up to date from a thread of the driver, without ever holding up the study."""
+    """Keeps MLflow up to date from a thread of the driver, without ever holding up the study.
 
-    def __init__(self, study: StudyRun, every_s: float = 2.0) -> None:
-        self._study, self._every_s = study, every_s
+    It begins a little after the first cell: MLflow takes seconds of processor time to import, and so do the processes
+    that train.
+    """
+
+    def __init__(self, study: StudyRun, every_s: float = 2.0, first_s: float = 4.0) -> None:
+        self._study, self._every_s, self._first_s = study, every_s, first_s
         self._children: dict[str, Child] = {}  # whose journals may still grow
         self._training: set[str] = set()
         self._lock = threading.Lock()
@@ -23,7 +27,8 @@ class Publisher:
         self._thread = threading.Thread(target=self._loop, name="mlflow-publisher", daemon=True)
 
     def start(self) -> None:
-        self._thread.start()
+        if self._thread.ident is None:
+            self._thread.start()
 
     def add(self, child: Child) -> None:
         """From now on the child's journal is followed, to its end. A later child of the same cell replaces it."""
@@ -35,6 +40,7 @@ class Publisher:
         with self._lock:
             self._children[child.fingerprint] = child
             self._training.add(child.fingerprint)
+        self.start()
 
     def ended(self, fingerprint: str) -> None:
         """Nothing trains the cell any more."""
@@ -52,7 +58,8 @@ class Publisher:
             timeout_s: for the call that may be under way.
         """
         self._stop.set()
-        self._thread.join(timeout_s)
+        if self._thread.ident is not None:
+            self._thread.join(timeout_s)
         if self._thread.is_alive() or not self._done(self._send_rest):
             return False
         made = texts()  # an error in here is ours, not MLflow's
@@ -85,7 +92,7 @@ class Publisher:
                     self._children.pop(child.fingerprint, None)
 
     def _loop(self) -> None:
-        wait = 0.0
+        wait = self._first_s
         while not self._stop.wait(wait):
             try:
                 self._study.open()

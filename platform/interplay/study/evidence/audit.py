@@ -11,7 +11,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from scipy import stats
+import scipy
 
 from interplay.study.evidence.stats import rank_agreement
 from interplay.tracking.journal import Record, epochs
@@ -108,7 +108,7 @@ def fit_line(pairs: Sequence[tuple[float, float]]) -> Line | None:
     """The second number of each pair over the first; None below three pairs, or if the first is always the same."""
     if len(pairs) < FEWEST or len({x for x, _ in pairs}) < 2:
         return None
-    found = stats.linregress([x for x, _ in pairs], [y for _, y in pairs])
+    found = scipy.stats.linregress([x for x, _ in pairs], [y for _, y in pairs])
     residuals = [y - (found.intercept + found.slope * x) for x, y in pairs]
     return Line(
         slope=float(found.slope),

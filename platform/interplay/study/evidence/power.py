@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from functools import lru_cache
 
-from scipy import optimize, stats
+import scipy
 
 from interplay.study.evidence.stats import LEVEL
 
@@ -51,9 +51,11 @@ def pair_std(std: float) -> float:
 
 
 def _power(noncentrality: float, n: int, level: float) -> float:
-    critical = stats.t.isf(level / 2.0, n - 1)
+    critical = scipy.stats.t.isf(level / 2.0, n - 1)
     # the lower tail by reflection: SciPy's nct.cdf is nan in parts of it
-    return float(stats.nct.sf(critical, n - 1, noncentrality) + stats.nct.sf(critical, n - 1, -noncentrality))
+    return float(
+        scipy.stats.nct.sf(critical, n - 1, noncentrality) + scipy.stats.nct.sf(critical, n - 1, -noncentrality)
+    )
 
 
 @lru_cache(maxsize=4096)
@@ -61,4 +63,4 @@ def _noncentrality(n: int, level: float, wanted: float) -> float:
     high = 4.0
     while _power(high, n, level) < wanted:
         high *= 2.0
-    return float(optimize.brentq(lambda ncp: _power(ncp, n, level) - wanted, 0.0, high))
+    return float(scipy.optimize.brentq(lambda ncp: _power(ncp, n, level) - wanted, 0.0, high))

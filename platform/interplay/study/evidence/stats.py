@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import special, stats
+import scipy
 
 LEVEL = 0.05
 """Chance of calling a difference real when it is not, over all rows and all looks of a table."""
@@ -61,8 +61,8 @@ def paired_difference(
         # Accuracies are multiples of 1 / samples, so two seeds often differ by the very same step: a t test
         # would take this for no noise at all and call the step real.
         return Difference(mean, 0.0, None, None, None, n)
-    reach = float(special.stdtrit(n - 1, 1.0 - level / 2.0)) * error
-    p = float(2.0 * special.stdtr(n - 1, -abs(mean) / error))
+    reach = float(scipy.special.stdtrit(n - 1, 1.0 - level / 2.0)) * error
+    p = float(2.0 * scipy.special.stdtr(n - 1, -abs(mean) / error))
     return Difference(mean, std, mean - reach, mean + reach, p, n)
 
 
@@ -78,7 +78,7 @@ def equivalence_p(difference: Difference | None, margin: float = MARGIN) -> floa
         return None
     error = difference.std / math.sqrt(difference.pairs)
     tests = (-(difference.mean + margin) / error, (difference.mean - margin) / error)
-    return max(float(special.stdtr(difference.pairs - 1, t)) for t in tests)
+    return max(float(scipy.special.stdtr(difference.pairs - 1, t)) for t in tests)
 
 
 def bootstrap_interval(
@@ -94,7 +94,7 @@ def bootstrap_interval(
     differences = _differences(row, baseline)
     if len(differences) < BOOTSTRAP_PAIRS or np.ptp(differences) <= 1e-9 * np.abs(differences).max():
         return None
-    found = stats.bootstrap(
+    found = scipy.stats.bootstrap(
         (differences,),
         np.mean,
         n_resamples=RESAMPLES,
@@ -141,7 +141,7 @@ def rank_agreement(pairs: Sequence[tuple[float, float]]) -> RankAgreement | None
     """Kendall's tau-b over pairs of numbers; None for fewer than three pairs, or a column of one value."""
     if len(pairs) < 3 or any(len({pair[side] for pair in pairs}) < 2 for side in (0, 1)):
         return None
-    found = stats.kendalltau([a for a, _ in pairs], [b for _, b in pairs], variant="b")
+    found = scipy.stats.kendalltau([a for a, _ in pairs], [b for _, b in pairs], variant="b")
     return RankAgreement(float(found.statistic), float(found.pvalue), len(pairs))
 
 

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import optuna
 from numpy.typing import NDArray
+from optuna import importance  # imports scikit-learn and pandas when it is used
 from optuna.distributions import CategoricalDistribution
-from optuna.importance import FanovaImportanceEvaluator, PedAnovaImportanceEvaluator, get_param_importances
 from optuna.trial import FrozenTrial, TrialState
 
 from interplay.errors import InterplayError
@@ -91,12 +91,10 @@ def importances(
     share = min(0.5, max(0.1, _TOP / len(trials)))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Optuna's, of experimental features
-        ped = get_param_importances(one, evaluator=PedAnovaImportanceEvaluator(target_quantile=share))
-        fanova = (
-            get_param_importances(one, evaluator=FanovaImportanceEvaluator(seed=0), params=everywhere)
-            if everywhere
-            else {}
-        )
+        evaluator = importance.PedAnovaImportanceEvaluator(target_quantile=share)
+        ped = importance.get_param_importances(one, evaluator=evaluator)
+        forest = importance.FanovaImportanceEvaluator(seed=0)
+        fanova = importance.get_param_importances(one, evaluator=forest, params=everywhere) if everywhere else {}
     counts = {name: sum(name in t.params for t in trials) for name in ped}
     found = [Importance(name, fanova.get(name), value, counts[name]) for name, value in ped.items()]
     pairs = _interactions(trials, everywhere, worse) if len(everywhere) > 1 else []
