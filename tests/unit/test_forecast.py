@@ -183,7 +183,8 @@ REFUSED: list[tuple[dict[str, Any], Execution, str]] = [
         Execution(),
         r"the memory of .* embeddings of width 1000000000 needs .* MiB on cpu, .*; share it",
     ),
-    ({}, Execution(workers=3), "cannot be split into pairs over 3 workers; use a multiple of 6"),
+    ({}, Execution(workers=17), "data.batch_size=32 has 16 pairs of images for 17 workers; use 16 or fewer"),
+    (KNN, Execution(workers=4, fewest_workers=2), "gives 3 workers different parts, .*; use a multiple of 6"),
 ]
 
 

@@ -11,9 +11,9 @@ import torch
 from numpy.typing import NDArray
 from timm.data.distributed_sampler import RepeatAugSampler
 
-from interplay.data.order import evaluation_draws, shard, training_draws, unpack
+from interplay.data.order import epoch_draws, evaluation_draws, part_of_batch, shard, training_draws, unpack
 from interplay.errors import InterplayError
-from interplay.recipe import ClassBalanced, QuasiRandom, Sequential, Shuffle
+from interplay.recipe import ClassBalanced, LearntEmbedding, NoInstance, QuasiRandom, Recipe, Sequential, Shuffle
 from interplay.recipe.tree import Order
 
 
@@ -39,10 +39,15 @@ def test_epochs_and_seeds_have_other_orders_and_the_same_samples() -> None:
 
 
 @pytest.mark.parametrize("repeats", [1, 3])
-@pytest.mark.parametrize("world", [1, 2, 4])
+@pytest.mark.parametrize("world", [1, 2, 4, 5, 7])
 def test_shards_are_the_global_batch_and_keep_mixing_pairs_together(world: int, repeats: int) -> None:
     draws = draws_of(100, seed=0, epoch=0, repeats=repeats, batch_size=24)
-    shards = [shard(draws, batch_size=24, rank=rank, world=world).reshape(-1, 24 // world) for rank in range(world)]
+    sizes = [part_of_batch(24, rank=rank, world=world) for rank in range(world)]
+    assert sum(sizes) == 24
+    assert max(sizes) - min(sizes) <= 2
+    shards = [
+        shard(draws, batch_size=24, rank=rank, world=world).reshape(-1, size) for rank, size in enumerate(sizes)
+    ]
     for number, batch in enumerate(draws.reshape(-1, 24)):
         assert sorted(np.concatenate([s[number] for s in shards])) == sorted(batch)
         partner = dict(zip(batch.tolist(), batch[::-1].tolist(), strict=True))
@@ -70,10 +75,27 @@ def test_fewer_samples_than_a_batch_are_refused() -> None:
         draws_of(63, seed=0, epoch=0, repeats=1, batch_size=64)
 
 
-@pytest.mark.parametrize(("batch_size", "world"), [(30, 4), (6, 2), (5, 5)])
-def test_a_batch_that_ranks_cannot_share_is_refused(batch_size: int, world: int) -> None:
-    with pytest.raises(InterplayError, match=f"use a multiple of {2 * world}"):
-        shard(np.arange(batch_size), batch_size=batch_size, rank=0, world=world)
+@pytest.mark.parametrize(
+    ("changes", "world", "message"),
+    [
+        ({"data.batch_size": 31}, 4, "use an even one"),
+        ({"data.batch_size": 6}, 4, "has 3 pairs of images for 4 workers; use 3 or fewer"),
+        (
+            {
+                "data.batch_size": 30,
+                "embedding": LearntEmbedding(instance=NoInstance()),
+                "evaluation.retrieval": "nearest",
+            },
+            4,
+            "gives 4 workers different parts, .*; use a multiple of 8",
+        ),
+    ],
+)
+def test_a_batch_that_ranks_cannot_share_is_refused(
+    tiny: Recipe, changes: dict[str, Any], world: int, message: str
+) -> None:
+    with pytest.raises(InterplayError, match=message):
+        epoch_draws(tiny.with_(changes), np.zeros(64, np.int64), training=True, rank=0, world=world)
 
 
 @pytest.mark.parametrize("world", [1, 4])

@@ -27,9 +27,9 @@ Found = dict[str, Any]
 
 
 def train_in_double(recipe: Recipe, splits: Splits, computing: Computing | None = None) -> Found:
-    """On this rank: what the loader gives, and the losses of each step, of batches of 64 in float64."""
+    """On this rank: what the loader gives, and the losses of each step, in float64; a batch is 17 pairs and 16."""
     ranks = Ranks.current()
-    recipe = recipe.with_({"data.batch_size": 64, "precision": "fp64", "schedule.epochs": 6, "optimiser.eps": 1e-8})
+    recipe = recipe.with_({"data.batch_size": 66, "precision": "fp64", "schedule.epochs": 6, "optimiser.eps": 1e-8})
     loaders = array_loaders(splits, recipe, rank=ranks.rank, world=ranks.world)
     batches = [batch for epoch in range(2) for batch in loaders.train.epoch(epoch)]
     losses: list[float] = []
@@ -172,8 +172,8 @@ def test_two_workers_are_given_the_global_batches_of_one(alone: Found, together:
     assert len(alone["double"]["batches"]) == 2
     for number, batch in enumerate(alone["double"]["batches"]):
         halves = [found["double"]["batches"][number] for found in together]
-        assert [len(half[0]) for half in halves] == [32, 32]
-        assert len(by_draw([batch])) == 64
+        assert [len(half[0]) for half in halves] in ([34, 32], [32, 34])
+        assert len(by_draw([batch])) == 66
         assert by_draw(halves) == by_draw([batch])
 
 
@@ -188,11 +188,11 @@ def test_in_float64_two_workers_compute_what_one_does(alone: Found, together: li
             torch.testing.assert_close(found["double"]["model"][name], weight, rtol=1e-8, atol=1e-10)
 
 
-@pytest.mark.parametrize("micro_batch", [16, 24])
+@pytest.mark.parametrize("micro_batch", [22, 24])
 def test_in_float64_micro_batches_compute_what_a_batch_does(
     alone: Found, recipe: Recipe, random_splits: Splits, micro_batch: int
 ) -> None:
-    """24 does not divide 64: the last part is smaller."""
+    """24 does not divide 66: the last part is smaller."""
     parts = train_in_double(recipe, random_splits, Computing(micro_batch=micro_batch))
     assert parts["losses"] == pytest.approx(alone["double"]["losses"], rel=1e-10)
     assert parts["losses"] != alone["double"]["losses"]

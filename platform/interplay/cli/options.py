@@ -66,6 +66,7 @@ def execution_options(command: Command) -> Command:
         click.option("--accelerator", default="", metavar="TYPE", help="Of these GPUs, as Ray calls it: A10G, H100."),
         click.option("--gpus", default=0.0, show_default=True, help="GPUs of each worker."),
         click.option("--threads", default=1, show_default=True, help="CPU threads of each worker."),
+        click.option("--fewest-workers", default=0, help="Of each cell while nodes are missing. Default: --workers."),
         click.option("--workers", default=1, show_default=True, help="Workers of each cell."),
         click.option(
             "--executor",

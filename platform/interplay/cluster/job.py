@@ -22,6 +22,7 @@ class Job:
         directory: the cell's directory, on storage that every worker sees.
         executor: `inline` or `train`.
         workers: number of workers.
+        fewest_workers: that suffice while the cluster has no room for more; 0 is `workers`.
         threads: CPU threads of each worker, for computing and for decoding.
         gpus: GPUs of each worker; may be a fraction for inline cells that share one.
         accelerator: type of the GPUs as Ray calls it (`A10G`); empty for any.
@@ -44,6 +45,7 @@ class Job:
     directory: str
     executor: str
     workers: int = 1
+    fewest_workers: int = 0
     threads: int = 1
     gpus: float = 0.0
     accelerator: str = ""

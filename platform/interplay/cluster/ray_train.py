@@ -42,7 +42,7 @@ def train_with_ray(job: dict[str, Any]) -> None:
         train_loop_config=job,
         torch_config=ray.train.torch.TorchConfig(backend="nccl" if job["gpus"] else "gloo"),
         scaling_config=ray.train.ScalingConfig(
-            num_workers=job["workers"],
+            num_workers=(job["fewest_workers"], job["workers"]) if job["fewest_workers"] else job["workers"],
             use_gpu=bool(job["gpus"]),
             resources_per_worker={"CPU": job["threads"]} | ({"GPU": job["gpus"]} if job["gpus"] else {}),
             accelerator_type=job["accelerator"] or None,

@@ -66,7 +66,7 @@ def train_cell(job: Job, device: torch.device | str, tell: Tell | None = None) -
     notice = Notice()
     orders = Orders(job, ranks, device, tell, notice)
     started_at = time.time()
-    evidence = evidence_of(job, recipe, device)
+    evidence = evidence_of(job, recipe, device, ranks.world)
 
     def obey(reason: str, state: Any) -> None:
         if reason and reason != LOST:
@@ -143,14 +143,14 @@ def _note_end(journal: Journal | None, status: str, message: str) -> None:
         journal.append("end", status=status, message=message)
 
 
-def evidence_of(job: Job, recipe: Recipe, device: torch.device) -> dict[str, Any]:
-    """What travels with every number of this cell."""
+def evidence_of(job: Job, recipe: Recipe, device: torch.device, workers: int) -> dict[str, Any]:
+    """What travels with every number of this cell; `workers` train it now."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU, {job.threads} threads"
     return {
         "device": name,
         "host": socket.gethostname(),
         "executor": job.executor,
-        "workers": job.workers,
+        "workers": workers,
         "threads": job.threads,
         **({"micro_batch": job.micro_batch} if job.micro_batch else {}),
         **({"compiled": True} if job.compile else {}),

@@ -13,7 +13,7 @@ from interplay import native
 from interplay.data.batch import Batch, Loaders
 from interplay.data.decode import Pixels
 from interplay.data.labels import check_gallery, trained_labels
-from interplay.data.order import Indices, epoch_draws, share_of, unpack
+from interplay.data.order import Indices, epoch_draws, part_of_batch, share_of, unpack
 from interplay.data.pipeline import EvaluationPixels, Stored, TrainingPixels
 from interplay.recipe.tree import Recipe
 
@@ -42,7 +42,8 @@ class ArrayLoader:
         how: dict[str, Any] = {"training": training, "rank": rank, "world": world, "gallery": gallery}
         self._draws = epoch_draws(recipe, self._labels, **how)
         self._pipeline = TrainingPixels(recipe) if training else EvaluationPixels(recipe)
-        self._batch = recipe.data.batch_size // world * (recipe.augment.views if training else 1)
+        mine = part_of_batch(recipe.data.batch_size, rank=rank, world=world)
+        self._batch = mine * (recipe.augment.views if training else 1)
 
     @property
     def samples(self) -> int:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from interplay.data.batch import Batch, Loaders, OtherLoader
 from interplay.data.labels import check_gallery, trained_labels
 from interplay.data.manifest import Manifest
-from interplay.data.order import Indices, epoch_draws, share_of
+from interplay.data.order import Indices, epoch_draws, part_of_batch, share_of
 from interplay.data.other_sets import class_map, read_right
 from interplay.data.pipeline import AfterCut, EvaluationPixels, TrainingPixels
 from interplay.data.reader import BetonReader, read_samples
@@ -49,7 +49,8 @@ class BetonLoader:
             positions,
             TrainingPixels(recipe, after_cut) if training else EvaluationPixels(recipe),
             epoch_draws(recipe, mine, training=training, rank=rank, world=world, gallery=gallery),
-            batch_size=recipe.data.batch_size // world * (recipe.augment.views if training else 1),
+            batch_size=part_of_batch(recipe.data.batch_size, rank=rank, world=world)
+            * (recipe.augment.views if training else 1),
             threads=threads,
         )
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from interplay import native
 from interplay.data.crops import Windows, training_windows
 from interplay.data.decode import Pixels
-from interplay.data.order import Indices, epoch_draws, unpack
+from interplay.data.order import Indices, epoch_draws, part_of_batch, unpack
 from interplay.data.pipeline import Stored, fill
 from interplay.data.reader import BetonReader, read_samples
 from interplay.errors import InterplayError
@@ -145,7 +145,7 @@ class MultiCropLoader:
             self._positions,
             self._pixels,
             epoch_draws(recipe, self._labels, training=True, rank=rank, world=world),
-            batch_size=recipe.data.batch_size // world,
+            batch_size=part_of_batch(recipe.data.batch_size, rank=rank, world=world),
             threads=threads,
         )
 

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from interplay.counter_rng import permutation, uniform
 from interplay.errors import InterplayError
+from interplay.recipe.embedding import LearntEmbedding
 from interplay.recipe.tree import Order, QuasiRandom, Recipe, Sequential, Shuffle
 
 Indices = NDArray[np.int64]
@@ -24,6 +25,8 @@ def epoch_draws(
     A `gallery` is what is trained on, read as an evaluated split is.
     """
     batch_size = recipe.data.batch_size
+    if training:
+        check_split(recipe, world)
     kept = share_of(labels, recipe.data.share if training or gallery else 1.0)
     if not training:
         return lambda epoch: kept[evaluation_draws(len(kept), rank=rank, world=world)]
@@ -132,25 +135,46 @@ def unpack(draws: Indices) -> tuple[Indices, Indices]:
 
 
 def shard(draws: Indices, *, batch_size: int, rank: int, world: int) -> Indices:
-    """The draws of one rank: its equal part of every global batch.
+    """The draws of one rank: its part of every global batch, see `part_of_batch`.
 
     Image i of a global batch is mixed with image B-1-i (mixup, CutMix), so a rank gets both: reversing its
     part of the batch finds every partner, and the pairs are the same for any number of ranks. Repeated views
     of a sample are neighbours and so go to different ranks.
-
-    Raises:
-        InterplayError: if the batch cannot be split evenly into pairs.
     """
     if world == 1:
         return draws
-    if batch_size % (2 * world):
-        raise InterplayError(
-            f"data.batch_size={batch_size} cannot be split into pairs over {world} workers; "
-            f"use a multiple of {2 * world}"
-        )
     first_half = np.arange(batch_size // 2)[rank::world]
     positions = np.concatenate([first_half, batch_size - 1 - first_half[::-1]])
     return draws.reshape(-1, batch_size)[:, positions].reshape(-1)
+
+
+def part_of_batch(batch_size: int, *, rank: int, world: int) -> int:
+    """Images of a global batch that one rank has: pairs are dealt out, so that ranks differ by at most one pair."""
+    return batch_size if world == 1 else 2 * len(range(rank, batch_size // 2, world))
+
+
+def check_split(recipe: Recipe, world: int) -> None:
+    """Refuses a number of workers among which the batch cannot be shared out.
+
+    Raises:
+        InterplayError: saying which batches or workers can be.
+    """
+    batch_size, pairs = recipe.data.batch_size, recipe.data.batch_size // 2
+    if world == 1:
+        return
+    if batch_size % 2:
+        raise InterplayError(
+            f"data.batch_size={batch_size} cannot be split into pairs over {world} workers; use an even one"
+        )
+    if pairs < world:
+        raise InterplayError(
+            f"data.batch_size={batch_size} has {pairs} pairs of images for {world} workers; use {pairs} or fewer"
+        )
+    if pairs % world and isinstance(recipe.embedding, LearntEmbedding):
+        raise InterplayError(
+            f"data.batch_size={batch_size} gives {world} workers different parts, and an embedding is learnt from "
+            f"equal ones; use a multiple of {2 * world}"
+        )
 
 
 def evaluation_draws(samples: int, *, rank: int, world: int) -> Indices:

@@ -12,6 +12,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from interplay.augment import Normalise, TrainingStage
 from interplay.data.batch import Loader, Loaders
+from interplay.data.order import part_of_batch
 from interplay.errors import InterplayError
 from interplay.models import build
 from interplay.models.parts.head import TwoHeads
@@ -182,6 +183,7 @@ def assemble(
     learning = make_learning(recipe, model, evaluated, loaders, normalise, device, ranks, autocast)
     if computing.compile:
         compile_blocks(model)
+    batch_size = recipe.data.batch_size
     step = Step(
         model=ranks.wrap(model, device) if learning is None else model,
         optimiser=make_optimiser(recipe.optimiser, model),
@@ -191,6 +193,7 @@ def assemble(
         autocast=autocast,
         scaler=torch.amp.GradScaler(device.type, enabled=autocast is torch.float16),
         micro_batch=computing.micro_batch,
+        share=part_of_batch(batch_size, rank=ranks.rank, world=ranks.world) * ranks.world / batch_size,
     )
     if learning is not None:
         step = learning.step(step, device)

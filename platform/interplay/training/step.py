@@ -31,6 +31,7 @@ class Step:
         scaler: of the loss, for float16.
         micro_batch: images in memory at a time; None is all. The gradient is that of the whole batch, up to
             rounding (batch norms see the parts).
+        share: this rank's part of a batch over the mean one: ranks average their gradients.
     """
 
     model: nn.Module
@@ -41,6 +42,7 @@ class Step:
     autocast: torch.dtype | None
     scaler: torch.amp.GradScaler
     micro_batch: int | None = None
+    share: float = 1.0
 
     def __call__(self, inputs_B3RR: Tensor, targets_BK: Tensor, index_B: Tensor) -> tuple[Tensor, Tensor | None]:
         """The loss, and the norm of the gradients if it was needed; both stay on the device.
@@ -54,8 +56,8 @@ class Step:
             x, y = inputs_B3RR[start : start + size], targets_BK[start : start + size]
             with self._synchronised(start + size >= batch):
                 loss = self._loss(x, y, index_B[start : start + size])
-                if len(x) < batch:
-                    loss = loss * (len(x) / batch)
+                if (weight := self.share * len(x) / batch) != 1.0:
+                    loss = loss * weight
                 self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
             total = loss.detach() if total is None else total + loss.detach()
         assert total is not None, "a batch holds images"

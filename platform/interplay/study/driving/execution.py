@@ -33,6 +33,8 @@ class Execution:
     Attributes:
         executor: `inline` (one worker inside a reused Tune actor), `train` (a Ray Train job), or `auto`.
         workers: workers of each cell.
+        fewest_workers: with how many a cell begins, and goes on, while the cluster has no room for more; 0 is
+            `workers`. Batches stay whole.
         threads: CPU threads of each worker.
         gpus: GPUs of each worker.
         accelerator: type of these GPUs as Ray calls it (`A10G`, `H100`); empty for any.
@@ -52,6 +54,7 @@ class Execution:
 
     executor: Executor = "auto"
     workers: int = 1
+    fewest_workers: int = 0
     threads: int = 1
     gpus: float = 0.0
     accelerator: str = ""
@@ -78,6 +81,10 @@ class Execution:
         for name, value, least in (("workers", self.workers, 1), ("threads", self.threads, 1)):
             if value < least:
                 raise InterplayError(f"--{name} {value} is too few; use at least {least}")
+        if not 0 <= self.fewest_workers <= self.workers:
+            raise InterplayError(
+                f"--fewest-workers {self.fewest_workers} is not a number from 1 to the {self.workers} of --workers"
+            )
         if self.micro_batch < 0 or self.keep_last < 0:
             raise InterplayError("--micro-batch and --keep-last are whole numbers from 0 on")
         if not 0 <= self.gpus < float("inf") or self.concurrency < 0 or not self.checkpoint_every_s >= 0:
@@ -169,6 +176,7 @@ def make_job(cell: Cell, dispatch: Dispatch, execution: Execution, executor: Lit
         start=str(store.checkpoint(cell.earlier.fingerprint)) if cell.earlier is not None else "",
         executor=executor,
         workers=execution.workers,
+        fewest_workers=execution.fewest_workers,
         threads=execution.threads,
         gpus=execution.gpus,
         accelerator=execution.accelerator,

@@ -14,6 +14,7 @@ import torch
 
 from interplay.data.labels import class_count
 from interplay.data.manifest import Manifest, read_manifest
+from interplay.data.order import check_split
 from interplay.errors import InterplayError
 from interplay.models.embedding import trunk_width
 from interplay.recipe import ByNeighbours, LearntEmbedding, NoProjector, Recipe
@@ -171,12 +172,8 @@ def check_cells(
     judged = wanted if total is None else sorted(wanted, key=lambda one: _size(one[0]).resident)[:1]
     for cell, _ in judged:
         check_weights(cell.recipe, _classes(cell))
-        batch = cell.recipe.data.batch_size
-        if workers > 1 and batch % (2 * workers):
-            raise InterplayError(
-                f"data.batch_size={batch} cannot be split into pairs over {workers} workers; "
-                f"use a multiple of {2 * workers}"
-            )
+        for count in range(execution.fewest_workers or workers, workers + 1):
+            check_split(cell.recipe, count)
         need = _size(cell).resident
         if limit is not None and need > limit:
             raise InterplayError(
