@@ -53,6 +53,8 @@ _JITTER_S = 0.5
 _AWAY_S = (1.0, 6.0)
 _CELLS = {"worker": Cells(1), "controller": Cells(1), "node": Cells(2, epochs=20), "notice": Cells(epochs=60)}
 """How the cells of a fault's study are trained, if not as usual."""
+_BACK_EPOCHS = 24
+"""Of each cell between two moments: a server takes some ten seconds to come back."""
 _AGAIN = ("driver", "stop", "storage")
 """Faults that end the driver."""
 _OF_NODES = ("node", "notice")
@@ -221,12 +223,13 @@ def _cut_checkpoints(victim: Victim) -> int:
 # --------------------------------------------------------------------------------------- MLflow goes away
 def _mlflow(drill: _Drill, fault: str) -> Outcome:
     rng = random.Random(f"{fault} {drill.seed}")
-    reference, began = drill.reference(Cells()), time.monotonic()
-    drawn, course = _draw(drill, rng, Cells()), _Course()
+    cells = Cells(epochs=max(Cells().epochs, _BACK_EPOCHS * (drill.moments - 1)))
+    reference, began = drill.reference(cells), time.monotonic()
+    drawn, course = _draw(drill, rng, cells), _Course()
     with ExitStack() as stack:
         tracker = stack.enter_context(Tracker(drill.folder / f"{fault}-server", drill.environment))
         environment = {**drill.environment, "MLFLOW_TRACKING_URI": tracker.uri}
-        victim = stack.enter_context(search(drill.folder / fault, drill.dataset, drill.cells, environment, Cells()))
+        victim = stack.enter_context(search(drill.folder / fault, drill.dataset, drill.cells, environment, cells))
         away, back = (tracker.hang, tracker.wake) if fault == "mlflow-hung" else (tracker.kill, tracker.start)
         process, code = victim.start(), 0
         for number, moment in enumerate(drawn, 1):
