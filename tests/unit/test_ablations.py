@@ -12,6 +12,7 @@ import yaml
 from click.testing import CliRunner
 
 from interplay.cli import main
+from interplay.cli.options import find_ablation
 from interplay.data import array_loaders
 from interplay.data.order import share_of
 from interplay.errors import InterplayError
@@ -358,3 +359,13 @@ def test_rows_that_are_not_run_and_rows_that_fail(
     assert "At the declared scale epochs=2" in result.stdout
     stored = yaml.safe_load((tmp_path / "studies" / "x" / "study.yaml").read_text())
     assert stored["rows"][3] | {"cells": {}, "not_run": "published elsewhere"} == stored["rows"][3]
+
+
+def test_a_table_that_is_made_of_a_recipe_brings_its_baseline() -> None:
+    """What the table's baseline needs, the recipe need not have: a second stage, other heads."""
+    digits = find_recipe("digits.deit_small_patch4").with_({"augment.mixup": 0.0, "augment.cutmix": 0.0})
+    tuned = find_ablation("grafit.T2_8_ft", digits).baseline
+    assert tuned.after is not None
+    assert tuned.after.model == tuned.model == digits.model
+    assert find_ablation("thesis.T3_21", digits).baseline == digits.with_({"model.heads": 6})
+    assert find_ablation("digits.heads", digits).baseline == digits

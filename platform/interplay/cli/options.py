@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -228,7 +229,7 @@ def _explained(reference: str, space: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def find_ablation(reference: str, baseline: Recipe | None = None) -> Any:
-    """The ablation that `reference` names, made for `baseline` if its function takes one."""
+    """The ablation that `reference` names, with a recipe made of `baseline` for its own if its function takes one."""
     from interplay.study.ablation import Ablation, Row
 
     function = find_function(reference, package="search_spaces.ablations")
@@ -238,7 +239,8 @@ def find_ablation(reference: str, baseline: Recipe | None = None) -> Any:
         raise InterplayError(f"{reference} returned {type(found).__name__}, not an Ablation")
     if strange := [row for row in found.rows if not isinstance(row, Row)]:
         raise InterplayError(f"{reference}: the rows of an Ablation are Row(label, changes), not {strange[0]!r}")
-    return found
+    made = takes_one and found.baseline is not None
+    return found if made or baseline is None else replace(found, baseline=baseline)
 
 
 def seeds_of(text: str) -> Any:

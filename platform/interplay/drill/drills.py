@@ -39,7 +39,7 @@ FAULTS = {
     "trial": "the process that trains a cell is killed",
     "worker": "a worker of a Ray Train job is killed",
     "controller": "the controller of a Ray Train job is killed",
-    "node": "a machine on which a worker of a job of two works is lost, and another one comes",
+    "node": "a machine on which a worker of a job of two workers is lost, and another one comes",
     "notice": "a cell's machine gets notice that it will be taken away, and another one comes",
     "storage": "the driver is killed, the checkpoints are cut in half, and the command run again",
     "mlflow-killed": "the MLflow server is killed and comes back",
