@@ -15,7 +15,7 @@ import pytest
 from interplay.study.search.proposals import CELL, open_study
 from interplay.tracking.journal import read
 
-TRIALS = 6
+TRIALS = 4
 SMALL = ["-s", "schedule.epochs=4", "-s", "schedule.warmup_epochs=1"]
 
 pytestmark = [pytest.mark.faults, pytest.mark.slow, pytest.mark.timeout(600)]
@@ -79,8 +79,3 @@ def test_stopped_politely(tmp_path: Path) -> None:
     before = results(tmp_path)
     assert search(tmp_path).wait() == 0
     check_nothing_twice(tmp_path, before)
-
-    # and once more: nothing is left to do
-    finished = results(tmp_path)
-    assert search(tmp_path).wait() == 0
-    assert results(tmp_path) == finished
