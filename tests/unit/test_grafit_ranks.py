@@ -17,6 +17,8 @@ from interplay.recipe import ByHead, LearntEmbedding, Likeness, LinearProjector,
 from interplay.training import Ranks, State, fit
 from interplay.training.grafit.memory import Memory
 
+pytestmark = pytest.mark.slow
+
 WORLD = 2
 Found = dict[str, Any]
 Splits = dict[str, tuple[np.ndarray, np.ndarray]]

@@ -76,6 +76,7 @@ def drawn(process: subprocess.Popen[str]) -> list[Draw]:
     return [tuple(row) for row in json.loads(output)]
 
 
+@pytest.mark.slow
 def test_processes_and_threads_give_the_same_pixels_and_a_resumed_one_the_rest(beton: Path, recipe: Path) -> None:
     whole = start(beton, recipe, 1, [(0, 0), (1, 0), (2, 0)])
     resumed = start(beton, recipe, 2, [(1, 4), (2, 0), (0, 0)])  # stopped in epoch 1 after four of six steps

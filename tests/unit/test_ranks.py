@@ -18,6 +18,8 @@ from interplay.models import build
 from interplay.recipe import RandAugment, Recipe
 from interplay.training import Computing, Ranks, evaluate, fit
 
+pytestmark = pytest.mark.slow
+
 WORLD = 2
 SIZES = (1, 2, 3, 31, 32, 33)
 """Of evaluated splits: of one sample the second worker gets none."""
