@@ -196,6 +196,14 @@ def test_what_cannot_fit_is_refused(
         forecast([cell_of(tiny.with_(changes), root)], root, execution)
 
 
+def test_memory_is_that_of_the_fewest_workers(tiny: Recipe, root: Path) -> None:
+    images = [
+        forecast([cell_of(tiny, root)], root, Execution(workers=4, fewest_workers=fewest)).memory.images
+        for fewest in (0, 3, 1)
+    ]
+    assert images == [8, 12, 32]  # of 32; three share 16 pairs as 6, 5 and 5
+
+
 def test_a_search_is_refused_only_if_no_cell_fits(tiny: Recipe, root: Path) -> None:
     cells = [cell_of(tiny.with_({"model.width": width}), root) for width in (16, 200_000)]
     with pytest.raises(InterplayError, match="choose a smaller model"):

@@ -108,6 +108,11 @@ class Execution:
             return "inline" if self.workers == 1 and not self.gpus else "train"
         return self.executor
 
+    @property
+    def least_workers(self) -> int:
+        """Workers that a cell may have to do with."""
+        return self.fewest_workers or self.workers
+
     def cpus(self) -> float:
         """CPUs of a cell."""
         return float(self.workers * self.threads)

@@ -30,7 +30,7 @@ def refuse_infeasible(execution: Execution, nodes: Sequence[Mapping[str, Any]], 
         return
     has = [node["Resources"] for node in nodes if node.get("Alive", True)]
     room = sum(_workers_on(resources, execution) for resources in has)
-    workers = execution.fewest_workers or execution.workers if execution.chosen() == "train" else 1
+    workers = execution.least_workers if execution.chosen() == "train" else 1
     if room >= workers:
         return
     wants = f"{execution.threads} CPU{'s' * (execution.threads > 1)}"

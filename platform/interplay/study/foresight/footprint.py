@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -10,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
+from interplay.data.order import part_of_batch
 from interplay.errors import InterplayError
 from interplay.recipe import Adagrad, Ema, Recipe, Sgd
 from interplay.recipe.architecture import Model
@@ -94,7 +94,7 @@ def kept_for_backward(recipe: Recipe, classes: int, images: int, dtype: torch.dt
 
 def micro_batch(recipe: Recipe, workers: int, asked: int) -> int:
     """Images of a worker in memory at a time, all views counted."""
-    mine = math.ceil(recipe.data.batch_size / workers) * recipe.augment.views
+    mine = part_of_batch(recipe.data.batch_size, rank=0, world=workers) * recipe.augment.views
     return min(mine, asked) if asked else mine
 
 

@@ -167,12 +167,12 @@ def check_cells(
     """
     store = CellStore(root)
     wanted = _missing(list({cell.fingerprint: cell for cell in cells}.values()), store, total, done)
-    workers, limit = execution.workers, device_memory(execution)
+    limit = device_memory(execution)
     # a search is not refused for a cell that it may propose while it may propose smaller ones
     judged = wanted if total is None else sorted(wanted, key=lambda one: _size(one[0]).resident)[:1]
     for cell, _ in judged:
         check_weights(cell.recipe, _classes(cell))
-        for count in range(execution.fewest_workers or workers, workers + 1):
+        for count in range(execution.least_workers, execution.workers + 1):
             check_split(cell.recipe, count)
         need = _size(cell).resident
         if limit is not None and need > limit:
@@ -203,7 +203,7 @@ def _check_embeddings(cell: Cell, execution: Execution, free: int) -> None:
     check_room(
         round(read_manifest(cell.dataset).counts["train"] * recipe.data.share),
         width,
-        Ranks(0, execution.workers),
+        Ranks(0, execution.least_workers),
         torch.device("cuda" if execution.gpus else "cpu"),
         exact=weights_dtype(recipe) is torch.float64,
         free=free,
@@ -278,7 +278,7 @@ def _memory(cell: Cell, execution: Execution) -> Memory:
     dtype = dtype_of(recipe.precision, device)
     if execution.gpus and recipe.precision == "auto" and not torch.cuda.is_available():
         dtype = torch.bfloat16  # of a GPU that is not here
-    images = micro_batch(recipe, execution.workers, execution.micro_batch)
+    images = micro_batch(recipe, execution.least_workers, execution.micro_batch)
     computed = {torch.bfloat16: "bf16", torch.float16: "fp16"}.get(dtype) if dtype is not None else None
     return Memory(
         recipe=recipe,
