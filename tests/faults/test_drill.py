@@ -11,7 +11,7 @@ pytestmark = MARKS
 
 
 def test_twenty_kills(tmp_path: Path) -> None:
-    survive(tmp_path / "drill", "driver", "trial", "worker", "controller", cells=4, moments=5)
+    survive(tmp_path / "drill", "driver", "trial", "worker", "controller", cells=6, moments=5)
 
 
 def test_storage_and_the_tracker_go_and_cells_break(tmp_path: Path) -> None:
