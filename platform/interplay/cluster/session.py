@@ -19,6 +19,9 @@ ONE_MACHINE = {"RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0", "RAY_TRAIN_METRICS_EN
 """What a cluster of one machine can do without: a process per Ray Train job that waits for a notice nobody
 sends, and metrics for a Grafana that is not there."""
 
+_RAYS_OWN = (44217, 44227, 52365)
+"""Metrics of its autoscaler and dashboard, and its agent, by default: in the range of which free ports are drawn."""
+
 
 @contextmanager
 def session(verbose: bool = False) -> Iterator[None]:
@@ -51,10 +54,12 @@ def session(verbose: bool = False) -> Iterator[None]:
 
 
 def free_port() -> int:
-    """A port of this machine that nobody uses now."""
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return int(s.getsockname()[1])
+    """A port of this machine that nobody uses now, and that Ray does not take by itself."""
+    while True:
+        with socket.socket() as s:
+            s.bind(("127.0.0.1", 0))
+            if (port := int(s.getsockname()[1])) not in _RAYS_OWN:
+                return port
 
 
 @contextmanager
