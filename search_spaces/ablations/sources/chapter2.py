@@ -188,7 +188,7 @@ def _recipe(table: Table, line: Line, dataset: str, baseline: Recipe | None) -> 
     cifar = dataset == "cifar100" or table.id == "T2.11"
     suffix = "_cifar100" if cifar and procedure != "granularity_probe" else ""
     recipe = find_recipe(f"grafit.{_RECIPES.get(procedure, procedure)}{suffix}")
-    changes = {**_losses(line.changes.get("hp.loss", "ce"), procedure)}
+    changes = {**_losses(line.changes.get("hp.loss"), procedure)}
     if probes := _PROBES.get(table.id):
         changes["evaluation.retrieval.probes"] = probes
     if (weight := line.changes.get("hp.inst_weight")) is not None:
