@@ -6,7 +6,7 @@ import logging
 import os
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import ray
 
@@ -55,11 +55,19 @@ def session(verbose: bool = False) -> Iterator[None]:
 
 def free_port() -> int:
     """A port of this machine that nobody uses now, and that Ray does not take by itself."""
-    while True:
-        with socket.socket() as s:
-            s.bind(("127.0.0.1", 0))
-            if (port := int(s.getsockname()[1])) not in _RAYS_OWN:
-                return port
+    return free_ports(1)[0]
+
+
+def free_ports(count: int) -> list[int]:
+    """So many different ones."""
+    with ExitStack() as held:  # all of them until the last is drawn
+        found: list[int] = []
+        while len(found) < count:
+            one = held.enter_context(socket.socket())
+            one.bind(("127.0.0.1", 0))
+            if (port := int(one.getsockname()[1])) not in _RAYS_OWN:
+                found.append(port)
+        return found
 
 
 @contextmanager
