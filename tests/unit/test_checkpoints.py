@@ -23,12 +23,16 @@ def checkpoints(folder: Path, ranks: Ranks | None = None, **settings: Any) -> Ch
 
 
 def train(recipe: Recipe, splits: Splits, kept: Checkpoints) -> None:
+    def after_step(state: Any) -> None:
+        if kept.due():
+            kept.within_epoch(state)
+
     with kept:
         fit(
             recipe,
             array_loaders(splits, recipe),
             report=kept.after_epoch,
-            after_step=kept.after_step,
+            after_step=after_step,
             latest_checkpoint=kept.latest,
         )
 
@@ -86,7 +90,7 @@ def test_a_restart_goes_on_within_an_epoch_and_remembers_the_best(
     def after_step(state: Any) -> None:
         nonlocal steps
         steps += 1
-        kept.after_step(state)
+        kept.within_epoch(state)
         if steps == 8:  # three steps are an epoch
             raise Stop
 

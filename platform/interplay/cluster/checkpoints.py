@@ -16,9 +16,10 @@ _log = logging.getLogger(__name__)
 
 
 class Checkpoints:
-    """Writes to `folder` on the first rank; others do nothing. As a context it ends with all on disk.
+    """Writes to `folder` on the first rank; others write nothing. As a context it ends with all on disk.
 
-    `last.pt` is what a restart goes on from, an epoch's end or not.
+    `last.pt` is what a restart goes on from, an epoch's end or not. Within an epoch a checkpoint is taken on all
+    ranks together, since each knows a part of it.
     """
 
     def __init__(self, folder: Path, job: Job, epochs: int, ranks: Ranks) -> None:
@@ -41,17 +42,20 @@ class Checkpoints:
         found = (_read(path) for path in (self._folder / "last.pt", *kept))
         return next((state for state in found if state is not None), None)
 
-    def after_step(self, state: Callable[[], State]) -> None:
-        """Takes one if enough time has passed."""
-        if self._first and self._due():
-            self._save(state, self._folder / "last.pt")
+    def due(self) -> bool:
+        """Whether enough time has passed for the next one."""
+        return time.monotonic() - self._saved_at >= self._job.checkpoint_every_s
+
+    def within_epoch(self, state: Callable[[], State]) -> None:
+        """Takes one after a step, on all ranks together."""
+        self._save(state, self._folder / "last.pt")
 
     def after_epoch(self, metrics: dict[str, float], state: Callable[[], State]) -> None:
         """Takes one if enough time has passed, it is the last, or it is to be kept."""
         epoch = int(metrics["epoch"])
         if not self._first:
             return
-        paths = [self._folder / "last.pt"] if self._due() or epoch == self._epochs else []
+        paths = [self._folder / "last.pt"] if self.due() or epoch == self._epochs else []
         if self._job.keep_best and metrics.get(BEST_BY, -1.0) > self._best:
             self._best = metrics[BEST_BY]
             paths.append(self._folder / "best.pt")
@@ -62,16 +66,14 @@ class Checkpoints:
             self._save(state, *paths)
 
     def now(self, state: Callable[[], State]) -> None:
-        """Takes one, whole on disk on return: training stops here."""
-        if self._first:
-            self._save(state, self._folder / "last.pt")
-            self._writer.wait()
-
-    def _due(self) -> bool:
-        return time.monotonic() - self._saved_at >= self._job.checkpoint_every_s
+        """Takes one on all ranks together, whole on disk on return: training stops here."""
+        self._save(state, self._folder / "last.pt")
+        self._writer.wait()
 
     def _save(self, state: Callable[[], State], *paths: Path) -> None:
-        self._writer.save(state(), *paths)
+        taken = state()
+        if self._first:
+            self._writer.save(taken, *paths)
         self._saved_at = time.monotonic()
 
 

@@ -1,4 +1,4 @@
-"""What the driver tells a worker while it trains: go on, or stop, and why."""
+"""What a worker is to do while it trains: go on, take a checkpoint, or stop, and why. All workers do the same."""
 
 from __future__ import annotations
 
@@ -21,15 +21,18 @@ LOST = "lost"
 """Another driver has taken the cell over."""
 
 LOOK_S = 2.0
-"""Seconds between two looks of a lone worker."""
+"""Seconds between two looks."""
 
-LOOK_STEPS = 50
-"""Steps between two looks of several workers, who must all stop at the same one."""
+MOST_STEPS = 50
+"""Steps between two looks of several workers: each look waits for all of them, and for their devices."""
+
+CHECKPOINT = "checkpoint"
+"""Take one, and go on."""
 
 ANSWER_S = 20.0
 """A driver that does not answer for so long is not waited for: its worker goes on."""
 
-_REASONS = ["", PREEMPTED, STOPPED, PRUNED, LOST]  # a later one stands above those before it
+_ORDERS = ["", CHECKPOINT, PREEMPTED, STOPPED, PRUNED, LOST]  # a later one stands above those before it
 
 Tell = Callable[[dict[str, float]], None]
 """Reports an epoch's metrics to the scheduler, on every rank."""
@@ -44,22 +47,32 @@ class Stopped(Exception):
 
 
 class Orders:
-    """Of one worker. Without a lease there are none.
+    """Of one worker. Without a lease nobody stops it.
 
     Args:
         job: the cell.
         ranks: of the workers.
         device: of this one.
+        due: whether it is time for a checkpoint; the first rank is asked.
         tell: reports epochs to a scheduler.
         notice: of this worker's machine, if it can be taken away; one such worker stops all.
     """
 
     def __init__(
-        self, job: Job, ranks: Ranks, device: torch.device, tell: Tell | None, notice: Notice | None = None
+        self,
+        job: Job,
+        ranks: Ranks,
+        device: torch.device,
+        *,
+        due: Callable[[], bool] = lambda: False,
+        tell: Tell | None = None,
+        notice: Notice | None = None,
     ) -> None:
-        self._job, self._ranks, self._device, self._tell, self._notice = job, ranks, device, tell, notice
+        self._job, self._ranks, self._device, self._due = job, ranks, device, due
+        self._tell, self._notice = tell, notice
         self._directory = Path(job.directory)
-        self._looked_at, self._steps = time.monotonic(), 0
+        self._every_s = min(LOOK_S, job.checkpoint_every_s)
+        self._looked_at, self._steps, self._look_at_step = time.monotonic(), 0, 1
 
     def lost(self) -> bool:
         """Whether another driver has the cell: then this worker must write nothing more. Known to the first rank."""
@@ -67,19 +80,20 @@ class Orders:
 
     def at_start(self) -> str:
         """Why not to begin, the same on every rank: a process that is started again may be one too many."""
-        return self._agreed(self._reason()) if self._job.lease else ""
+        return self._agreed(self._reason())[0]
 
     def after_step(self) -> str:
-        """Why to stop now, the same on every rank."""
-        if not self._job.lease:
-            return ""
+        """Why to stop now, or `CHECKPOINT`, the same on every rank."""
         self._steps += 1
-        if self._ranks.world > 1:
-            return self._agreed(self._reason()) if self._steps % LOOK_STEPS == 0 else ""
-        if time.monotonic() - self._looked_at < LOOK_S:
+        now = time.monotonic()
+        if self._steps < self._look_at_step or (self._ranks.world == 1 and now - self._looked_at < self._every_s):
             return ""
-        self._looked_at = time.monotonic()
-        return self._reason()
+        order = self._reason() or (CHECKPOINT if self._ranks.first and self._due() else "")
+        if self._ranks.world > 1:
+            order, step_s = self._agreed(order, (now - self._looked_at) / self._steps)
+            self._look_at_step = max(1, min(MOST_STEPS, int(self._every_s / max(step_s, 1e-6))))
+        self._looked_at, self._steps = now, 0
+        return order
 
     def after_epoch(self, metrics: dict[str, float], epochs: int) -> str:
         """Reports the epoch to the scheduler, if one asks, and waits for its answer. Why to stop, on every rank.
@@ -92,7 +106,7 @@ class Orders:
         if self._tell is not None and self._job.asks and METRIC in metrics and epoch < epochs:
             self._tell({"epoch": epoch, METRIC: metrics[METRIC]})
             self._wait_for(epoch)
-        return self._agreed(self._reason() if epoch < epochs else "")
+        return self._agreed(self._reason() if epoch < epochs else "")[0]
 
     def _wait_for(self, epoch: int) -> None:
         deadline = time.monotonic() + ANSWER_S
@@ -103,13 +117,17 @@ class Orders:
             time.sleep(0.05)
 
     def _reason(self) -> str:
+        if not self._job.lease:
+            return ""
         taken_away = PREEMPTED if self._notice is not None and self._notice.came else ""
         if not self._ranks.first:
             return taken_away
         return LOST if self.lost() else read_answer(self._directory, self._job.lease).stop or taken_away
 
-    def _agreed(self, reason: str) -> str:
+    def _agreed(self, order: str, step_s: float = 0.0) -> tuple[str, float]:
+        """The order above those of all workers, and the longest of their steps."""
         if self._ranks.world == 1:
-            return reason
-        code = torch.tensor(_REASONS.index(reason), device=self._device)
-        return _REASONS[int(self._ranks.max(code))]
+            return order, step_s
+        said = torch.tensor([_ORDERS.index(order), step_s], dtype=torch.float64, device=self._device)
+        code, slowest = self._ranks.max(said).tolist()
+        return _ORDERS[int(code)], slowest

@@ -16,7 +16,7 @@ from interplay.augment import policy_in_loader
 from interplay.cluster.checkpoints import Checkpoints
 from interplay.cluster.job import Job
 from interplay.cluster.notice import Notice
-from interplay.cluster.orders import LOST, Orders, Stopped, Tell
+from interplay.cluster.orders import CHECKPOINT, LOST, Orders, Stopped, Tell
 from interplay.cluster.staging import staged
 from interplay.data.manifest import read_manifest
 from interplay.recipe import RESULTS_VERSION, Recipe
@@ -64,7 +64,7 @@ def train_cell(job: Job, device: torch.device | str, tell: Tell | None = None) -
     recipe = Recipe.model_validate(job.recipe)
     checkpoints = Checkpoints(directory / "checkpoint", job, recipe.schedule.epochs, ranks)
     notice = Notice()
-    orders = Orders(job, ranks, device, tell, notice)
+    orders = Orders(job, ranks, device, due=checkpoints.due, tell=tell, notice=notice)
     started_at = time.time()
     evidence = evidence_of(job, recipe, device, ranks.world)
 
@@ -75,8 +75,10 @@ def train_cell(job: Job, device: torch.device | str, tell: Tell | None = None) -
             raise Stopped(reason)
 
     def after_step(state: Any) -> None:
-        obey(orders.after_step(), state)
-        checkpoints.after_step(state)
+        if (order := orders.after_step()) == CHECKPOINT:
+            checkpoints.within_epoch(state)
+        else:
+            obey(order, state)
 
     def report(metrics: dict[str, float], state: Any) -> None:
         if not orders.lost():

@@ -118,7 +118,7 @@ class Parts:
         return evaluate(model, loader, self.normalise, right=right, **how)
 
     def state(self, now: Progress) -> State:
-        """The checkpoint of this moment."""
+        """The checkpoint of this moment; within an epoch all ranks make it together."""
         found: State = {
             "model": self.model.state_dict(),
             "optimiser": self.step.optimiser.state_dict(),
@@ -126,7 +126,7 @@ class Parts:
             "classes": self.loaders.classes,
             "mean": self.loaders.mean,
             "std": self.loaders.std,
-            **now.plain(),
+            **now.plain(self.ranks),
         }
         if self.average is not None:
             found["average"] = self.average.module.state_dict()

@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from interplay.training.ranks import Ranks
+
 
 @dataclass
 class Progress:
@@ -49,7 +51,10 @@ class Progress:
         self.loss_sum += loss
         self.loss_max = torch.maximum(self.loss_max, loss.double())
 
-    def plain(self) -> dict[str, Any]:
-        """For a checkpoint. Within an epoch this waits for the device."""
-        within = {"step": self.step, "loss_sum": float(self.loss_sum), "loss_max": float(self.loss_max)}
-        return {"epoch": self.epoch, "metrics": self.metrics, **(within if self.step else {})}
+    def plain(self, ranks: Ranks) -> dict[str, Any]:
+        """For a checkpoint. Within an epoch all ranks do this together, and wait for their devices."""
+        finished = {"epoch": self.epoch, "metrics": self.metrics}
+        if not self.step:
+            return finished
+        mean = float(ranks.sum(self.loss_sum.clone())) / ranks.world  # so that other numbers of ranks can go on
+        return finished | {"step": self.step, "loss_sum": mean, "loss_max": float(ranks.max(self.loss_max.clone()))}
