@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Sequence
 from pathlib import Path
 
-from interplay.data import class_count, read_manifest
+from interplay.data import read_manifest
 from interplay.data.manifest import Manifest
 from interplay.errors import InterplayError
 from interplay.recipe import Recipe
@@ -144,7 +144,7 @@ def _recipe_lines(recipe: Recipe, dataset: Path) -> list[str]:
     images = round(manifest.counts["train"] * recipe.data.share)
     return [
         f"recipe      {recipe.name}",
-        f"model       {_sizes(recipe, class_count(manifest, recipe))}, {recipe.model.family}",
+        f"model       {_sizes(recipe, manifest)}, {recipe.model.family}",
         f"data        {dataset.name}: {', '.join(f'{n} {s}' for s, n in manifest.counts.items())}; "
         f"{_classes(manifest)}; digest {manifest.digest[:16]}",
         f"training    {recipe.schedule.epochs} epochs of {images // recipe.data.batch_size} steps of "
@@ -152,9 +152,9 @@ def _recipe_lines(recipe: Recipe, dataset: Path) -> list[str]:
     ]
 
 
-def _sizes(recipe: Recipe, classes: int) -> str:
+def _sizes(recipe: Recipe, manifest: Manifest) -> str:
     try:
-        sizes = count(recipe, classes)
+        sizes = count(recipe, manifest)
     except InterplayError:
         return "cannot be counted without training"
     return f"{sizes['parameters'] / 1e6:.3f} M parameters, {sizes['macs'] / 1e9:.3f} G multiply-adds for an image"

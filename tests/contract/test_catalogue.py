@@ -12,7 +12,7 @@ import yaml
 
 from interplay.errors import InterplayError
 from interplay.models import build
-from interplay.models.counts import node, published, size_of
+from interplay.models.counts import node, published, size_of, write_scales
 from interplay.recipe import Fixup, LayerScale, Model, NoScale, PooledConvNet, ScalarScale, TFixup, TimmModel
 from interplay.recipe.catalogue import ARCHITECTURES, ablated, architecture, layer_scale_start
 from interplay.report.architectures import architectures_markdown, architectures_table
@@ -36,9 +36,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Any:
     def make(base: str, depth: int) -> str:
         path = folder / f"{base}-{depth}.pt"
         if not path.exists():
-            donor = ablated(architecture(base), {"depth": depth, "residual_scale": "layerscale"})
-            state = build(donor, classes=1, image_size=16).state_dict()
-            torch.save({"model": {k: v for k, v in state.items() if k.endswith(".gamma")}}, path)
+            write_scales(base, depth, path)
         return str(path)
 
     return make

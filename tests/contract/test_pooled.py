@@ -3,7 +3,7 @@
 # B batch, D width, h w sides of the map
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import timm
@@ -31,6 +31,7 @@ class TestPooledResNet(ModelContract):
     make = PooledConvNet(trunk="test_resnet", scale=LayerScale(init=0.5), init_std=0.2)
     parameters = 467_159
     independent = False
+    traced: ClassVar[dict[str, Any]] = {}
 
     def model(self, *args: Any, **changes: Any) -> nn.Module:
         model = super().model(*args, **changes)
@@ -117,6 +118,7 @@ def test_memory_is_saved_where_timm_can() -> None:
 
 
 # ---------------------------------------------------------------------------------------- the trunks
+@pytest.mark.slow
 @torch.no_grad()
 @pytest.mark.parametrize(
     ("name", "side", "shape"),

@@ -72,6 +72,7 @@ def theirs() -> dict[str, nn.Module]:
 
 
 # --------------------------------------------------------------------------------------------- parity
+@pytest.mark.slow
 @torch.no_grad()
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
 @pytest.mark.parametrize("case", CASES)

@@ -65,6 +65,7 @@ class TestNoBiasOneBlock(TracedElsewhere):
 
 class TestLateToken(ModelContract):
     make = ViT(**SMALL, pool=ClassToken(at=2))
+    traced: ClassVar[dict[str, Any]] = {}
     parameters = TestDeiT.parameters
 
 
@@ -184,6 +185,7 @@ class TestTimmModel(ModelContract):
     make = TimmModel(name="test_vit")
     parameters = 300_551
     resizes = False
+    traced: ClassVar[dict[str, Any]] = {}
 
 
 # ---------------------------------------------------------------------------------------------- parts

@@ -127,6 +127,7 @@ def test_curve(name: str, regenerate: bool) -> None:
     assert version == f"# RESULTS_VERSION {RESULTS_VERSION}", "regenerate the curves where the version is raised"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", RECIPES)
 @pytest.mark.parametrize("path", ["optimiser.lr", "seeds.augment"])
 def test_a_small_change_is_noticed(name: str, path: str) -> None:

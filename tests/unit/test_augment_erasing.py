@@ -51,6 +51,7 @@ def seeded() -> Iterator[None]:
     random.setstate(state)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("seeded")
 @pytest.mark.parametrize("side", [32, 75])
 @pytest.mark.parametrize("changes", [{}, {"erasing_count": 3}, {"erasing_area": (0.1, 0.2), "erasing_aspect": 0.6}])

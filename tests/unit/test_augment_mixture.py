@@ -68,6 +68,7 @@ def timms(config: str, count: int) -> tuple[Drawn, np.ndarray, np.ndarray]:
     return images, np.array(weights), np.array(shares)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("config", CONFIGS)
 def test_draws_are_distributed_as_timms(config: str) -> None:
     """Numbers of operations by chi-square, the rest by Kolmogorov-Smirnov; each at 1 in 10,000 per comparison."""

@@ -158,6 +158,7 @@ def counts_differ(one: Counter[Any], other: Counter[Any]) -> float:
     return 1.0 if table.shape[1] < 2 else float(stats.chi2_contingency(table).pvalue)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("seeded")
 @pytest.mark.parametrize("config", TIMM_CONFIGS)
 def test_draws_are_distributed_as_timms(config: str) -> None:

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import interplay
 
 REFUSED = ("ray", "mlflow", "optuna", "ffcv", "numba", "cv2", "scipy", "sklearn", "statsmodels", "pandas", "psutil")
@@ -41,6 +43,7 @@ print("trained")
 """
 
 
+@pytest.mark.slow
 def test_the_core_trains_without_the_platform() -> None:
     environment = os.environ | {"PYTHONPATH": str(Path(interplay.__file__).parents[1]), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(

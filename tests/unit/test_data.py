@@ -219,6 +219,7 @@ def no_thread_left() -> Iterator[None]:
         assert not thread.is_alive()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_thread_left")
 @pytest.mark.parametrize("threads", [1, 3])
 @pytest.mark.parametrize("read_before", [1, 8, 12])

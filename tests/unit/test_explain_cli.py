@@ -67,6 +67,7 @@ def run(storage: Path, *command: object) -> Result:
     return CliRunner().invoke(main, ["--storage", str(storage.resolve()), "explain", *map(str, command)])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FILES)
 def test_every_family(
     tiny: Recipe, digits_beton: Path, storage: Path, photos: list[Path], tmp_path: Path, name: str
@@ -101,6 +102,7 @@ def tiny_vit() -> Recipe:
     )
 
 
+@pytest.mark.slow
 def test_numbers_alone_write_nothing(cell: Path, storage: Path) -> None:
     before = listing(cell)
     done = run(storage, cell / "checkpoint" / "last.pt", "--data", "digits", "--index", 3, "--format", "json")
@@ -118,6 +120,7 @@ def test_without_images_what_needs_none_is_made(cell: Path, storage: Path, tmp_p
     assert listing(tmp_path / "seen") == {"scales.png", "numbers.json", "index.html"}
 
 
+@pytest.mark.slow
 def test_embeddings_of_a_split(cell: Path, storage: Path, tmp_path: Path) -> None:
     done = run(storage, cell, "--data", "digits", "--embeddings", "--out", tmp_path / "seen")
     assert done.exit_code == 0, done.output

@@ -237,6 +237,7 @@ def test_check_and_dry_run_say_the_same(root: Path) -> None:
     assert listing(root) == before
 
 
+@pytest.mark.slow
 def test_looking_writes_nothing(tmp_path: Path) -> None:
     """Not even the data set that is built in, or the data base of the Optuna study."""
     root, base = tmp_path / "runs", tmp_path / "search.db"

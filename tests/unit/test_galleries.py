@@ -188,6 +188,7 @@ def blobs(count: int, width: int, seed: int, spread: float = 0.3) -> Embedded:
     return Embedded(vectors, torch.stack([fine, fine // 2], dim=1), fine // 2, torch.arange(count), coarse)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["linear", "mlp"])
 def test_a_probe_learns_what_can_be_learnt(kind: Any) -> None:
     train, test = blobs(300, 6, 0, 0.1), blobs(100, 6, 1, 0.1)

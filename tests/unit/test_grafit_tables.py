@@ -122,6 +122,7 @@ def test_fine_tuning_begins_with_the_lines_training() -> None:
     assert small.baseline.schedule == small.baseline.after.schedule == digits.schedule
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("table", "label", "metrics"),
     [

@@ -151,6 +151,7 @@ def test_the_last_memory_is_of_the_final_weights(coarse: Recipe, splits: Splits)
             torch.testing.assert_close(memory["rows"][batch.index].float(), expected, atol=1e-3, rtol=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["grafit", "ce_triplet"])
 @pytest.mark.parametrize("step", [0, 2, 3, 6])
 def test_a_resumed_training_is_the_same_bit_by_bit(coarse: Recipe, splits: Splits, kind: str, step: int) -> None:
@@ -165,6 +166,7 @@ def test_a_resumed_training_is_the_same_bit_by_bit(coarse: Recipe, splits: Split
     assert results(whole) == results(again)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["grafit", "ce_inst"])
 @pytest.mark.parametrize("micro_batch", [8, 20])
 def test_micro_batches_learn_the_same(coarse: Recipe, splits: Splits, kind: str, micro_batch: int) -> None:

@@ -7,6 +7,7 @@ import os
 import platform
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,7 @@ ORDER = [
 CORE = ["recipe", "models", "augment", "retrieval", "training"]
 
 
+@cache
 def imports(file: Path) -> set[str]:
     """Full names of the modules that a file imports, anywhere in it."""
     found = set()

@@ -50,6 +50,7 @@ def test_a_lease_that_is_not_renewed_expires(tmp_path: Path, age_s: float, taken
     assert [p.name for p in path.parent.iterdir()] == ([] if taken else [LEASE])
 
 
+@pytest.mark.slow
 def test_renewed_for_as_long_as_it_is_held(tmp_path: Path) -> None:
     with leases(tmp_path, renew_s=0.1, expires_s=2.0) as mine, leases(tmp_path, expires_s=2.0) as other:
         assert mine.take("a")

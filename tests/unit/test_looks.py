@@ -113,6 +113,7 @@ def most(tables: int) -> float:
     return float(stats.binom.ppf(0.999, tables, LEVEL) / tables)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("spread", "grid", "count"), [(0.1, 0.0, TABLES), (0.5, 100 / 360, FEWER)])
 def test_false_differences(spread: float, grid: float, count: int) -> None:
     """No row differs; at no look of the procedure is any row called different in more than 5 % of the tables."""

@@ -79,6 +79,7 @@ def trained(recipe: Recipe, root: Path) -> tuple[Path, CellResult]:
     return store.directory(cell.fingerprint), found
 
 
+@pytest.mark.slow
 def test_every_set_is_in_the_result(recipe: Recipe, root: Path) -> None:
     folder, found = trained(recipe, root)
     answers = answers_of(folder, str(root / "v2.beton"), root, split="train")

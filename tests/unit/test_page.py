@@ -118,6 +118,7 @@ def search(root: Path) -> Story:
     return read_story(root, "s1")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["a1", "s1"])
 def test_a_page_is_whole(root: Path, name: str) -> None:
     """Anchors are unique, links within it lead somewhere, nothing is fetched, and a label is no script."""
@@ -480,6 +481,7 @@ def test_a_story_of_few_seeds_has_no_histogram(table: Story) -> None:
     assert seed_histograms(few) == []
 
 
+@pytest.mark.slow
 def test_reading_a_study_needs_no_pytorch(root: Path) -> None:
     """Loading it takes seconds: only counting the sizes of different models, for the page, is worth them."""
     code = (
@@ -497,6 +499,7 @@ def test_reading_a_study_needs_no_pytorch(root: Path) -> None:
     assert (done.returncode, done.stdout.strip()) == (0, "[]"), done.stderr
 
 
+@pytest.mark.slow
 def test_what_the_best_cell_looks_at(tmp_path: Path, digits_beton: Path) -> None:
     """Asked for once it is kept: the page has it from then on, until the cell's checkpoint is another."""
     recipe = studies.small_recipe()

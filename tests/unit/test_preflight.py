@@ -125,6 +125,7 @@ DEAD: list[tuple[str, dict[str, Any]]] = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("dead", "base"), DEAD, ids=[name for name, _ in DEAD])
 def test_dead_dimensions(tiny: Recipe, dead: str, base: dict[str, Any]) -> None:
     def space(trial: Any) -> Mapping[str, Any]:

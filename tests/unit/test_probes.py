@@ -39,6 +39,7 @@ def scikit_learns(vectors: torch.Tensor, labels: torch.Tensor) -> Any:
     return model.fit(vectors.numpy(), labels.numpy())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("classes", [2, 4])
 @pytest.mark.parametrize("bound", [1, 1 << 13, 1 << 28])
 def test_the_linear_probe_is_scikit_learns(classes: int, bound: int) -> None:
@@ -63,6 +64,7 @@ def test_half_precision_is_fitted_in_single() -> None:
     assert single.mean.dtype == torch.float32
 
 
+@pytest.mark.slow
 def test_an_mlp_learns_what_is_not_linear() -> None:
     rng = np.random.default_rng(0)
     vectors = torch.from_numpy(rng.uniform(-1, 1, (400, 8))).float()
@@ -76,6 +78,7 @@ def test_an_mlp_learns_what_is_not_linear() -> None:
     assert right("mlp") > 0.75
 
 
+@pytest.mark.slow
 def test_a_seed_decides_an_mlp_and_nobody_elses_draws() -> None:
     vectors, labels = clouds(80, 0)
     torch.manual_seed(5)
@@ -138,6 +141,7 @@ def run(*words: str) -> Any:
     return CliRunner().invoke(main, [*words])
 
 
+@pytest.mark.slow
 def test_a_training_ends_in_what_the_command_says(
     trained: tuple[Path, dict[str, float], list[dict[str, float]]], beton: Path
 ) -> None:
@@ -172,6 +176,7 @@ def test_the_command_prints_lines(trained: tuple[Path, Any, Any], beton: Path) -
     assert len(others) == 3
 
 
+@pytest.mark.slow
 def test_halves_are_of_the_level_that_is_named(trained: tuple[Path, Any, Any], beton: Path, tmp_path: Path) -> None:
     gallery = open_gallery(trained[0], str(beton), tmp_path)
     found = probed(gallery, ["separability"], [0])

@@ -108,6 +108,7 @@ def test_the_weight_divides_labels_and_teacher(tiny: Recipe, heads: int) -> None
 TOKEN = {"model.pool": "class_token", "model.second_token": "distillation"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["soft", "hard"])
 @pytest.mark.parametrize("token", [False, True])
 def test_a_student_learns_from_a_teacher(

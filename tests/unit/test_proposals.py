@@ -125,6 +125,7 @@ def test_unfinished_records_come_first_after_a_restart(make: Make, store: CellSt
     assert new not in cells
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sampler", ["tpe", "random"])
 @pytest.mark.parametrize(("proposes", "target"), [(space, 16), (half_feasible, 14)])
 def test_a_sequential_search_is_reproducible(

@@ -90,6 +90,7 @@ GP_TAKES_SECONDS = pytest.param("gp", marks=pytest.mark.slow)
 PROPOSING = [GP_TAKES_SECONDS if name == "gp" else name for name in SAMPLERS if name != "grid"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sampler", PROPOSING)
 @pytest.mark.parametrize("space", [continuous, conditional])
 def test_a_search_that_was_stopped_goes_on_as_it_would_have(once: Once, sampler: str, space: Any) -> None:
@@ -101,6 +102,7 @@ def test_a_search_that_was_stopped_goes_on_as_it_would_have(once: Once, sampler:
         assert once("other", space, Search(target=5, sampler=sampler, seed=2)) != straight[:5]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sampler", ["tpe", GP_TAKES_SECONDS, "nsga2", "nsga3", "random", "qmc"])
 def test_several_objectives_within_constraints(once: Once, tmp_path: Path, sampler: str) -> None:
     search = Search(

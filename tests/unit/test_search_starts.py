@@ -249,6 +249,7 @@ def test_importance(bench: Bench) -> None:
     assert json.loads(table.drawn("json"))["importance"][0]["cells"] == 24
 
 
+@pytest.mark.slow
 def test_interactions_and_conditions(bench: Bench) -> None:
     """Two dimensions that only matter together are a pair; what some cells lack is said."""
 
@@ -283,6 +284,7 @@ def test_few_cells_are_warned_about(bench: Bench) -> None:
         importance_table(bench.root, "t")
 
 
+@pytest.mark.slow
 def test_a_data_base_holds_the_records(bench: Bench, tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'search.db'}"
     bench.run("s", Search(target=3, storage=url))
@@ -360,19 +362,20 @@ def test_constraints_that_cannot_work(text: str, message: str) -> None:
 
 def test_only_what_is_asked_for_is_counted_and_models_of_one_size_once(tiny: Recipe) -> None:
     recipe = tiny.with_({"model.width": 20, "model.heads": 5})  # of no other test: nothing of it is known yet
-    before = counts._macs.cache_info().misses, counts._parameters.cache_info().misses
-    assert not violations(parse_constraints(["parameters<=1e9"]), recipe, 10)
-    assert counts._macs.cache_info().misses == before[0]
+    ten = Manifest("none", [[str(label) for label in range(10)]], {"train": 1}, (0.5,) * 3, (0.2,) * 3, 1, "00ff")
+    before = counts._size.cache_info().misses, counts._parameters.cache_info().misses
+    assert not violations(parse_constraints(["parameters<=1e9"]), recipe, ten)
+    assert counts._size.cache_info().misses == before[0]
     alike = [
         recipe.with_({"model.drop_path": 0.1 * i, "model.scale.init": 0.01 * i, "model.dropout": 0.05 * i})
         for i in range(1, 5)
     ]
-    sizes = [count(one, 10) for one in (recipe, *alike)]
+    sizes = [count(one, ten) for one in (recipe, *alike)]
     assert sizes == [sizes[0]] * 5
     assert sizes[0]["parameters"] == parameter_count(build(recipe.model, classes=10, image_size=16))
     assert counts._parameters.cache_info().misses == before[1] + 1
-    assert counts._macs.cache_info().misses == before[0] + 1
-    assert count(recipe.with_({"model.scale": "none"}), 10) != sizes[0]
+    assert counts._size.cache_info().misses == before[0] + 1
+    assert count(recipe.with_({"model.scale": "none"}), ten) != sizes[0]
 
 
 def test_a_recipe_is_a_point() -> None:

@@ -50,6 +50,7 @@ def test_all_that_is_shipped_is_tested() -> None:
     assert sorted(INTENDED) == SHIPPED
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("space", "recipe"), [(s, r) for s, recipes in INTENDED.items() for r in recipes])
 def test_no_dimension_is_dead(space: str, recipe: str) -> None:
     dimensions, dead = dead_dimensions(find_space(space), recipe_of(recipe))

@@ -42,6 +42,7 @@ def staged(tiny: Recipe) -> Recipe:
     return first.with_(later)
 
 
+@pytest.mark.slow
 def test_the_later_stage_starts_where_the_earlier_one_ends(staged: Recipe, root: Path) -> None:
     outcome = run_training(staged, root=root, name="chain")
     assert outcome.complete

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 import torch
 import yaml
+from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from interplay.models import build, parameter_count
+from interplay.models import Backbone, build, parameter_count
 from interplay.recipe.architecture import LayerScale, Model, OwnModel, TimmModel
 from interplay.recipe.catalogue import ARCHITECTURES, ablated, architecture
 
@@ -52,17 +54,17 @@ class Published:
 
 def size_of(model: Model, image_size: int = 224, classes: int = 1000) -> Size:
     """Counts a model on the meta device. A multiply-add is one; the thesis calls them FLOPs."""
-    return Size(parameters_of(model, image_size, classes), macs_of(model, image_size, classes))
+    return _size(_sized(model), image_size, classes)
 
 
 def parameters_of(model: Model, image_size: int = 224, classes: int = 1000) -> int:
-    """Trainable parameters. Much quicker than `size_of`: nothing is computed."""
+    """Trainable parameters. Quicker than `size_of`: nothing is computed."""
     return _parameters(_sized(model), image_size, classes)
 
 
 def macs_of(model: Model, image_size: int = 224, classes: int = 1000) -> int:
     """Multiply-adds for one image."""
-    return _macs(_sized(model), image_size, classes)
+    return size_of(model, image_size, classes).macs
 
 
 def _sized(model: Model) -> Model:
@@ -84,13 +86,51 @@ def _parameters(model: Model, image_size: int, classes: int) -> int:
 
 
 @lru_cache(maxsize=1024)
-def _macs(model: Model, image_size: int, classes: int) -> int:
+def _size(model: Model, image_size: int, classes: int) -> Size:
     with torch.device("meta"):
         built = build(model, classes=classes, image_size=image_size).eval()
+        parameters = parameter_count(built)
+        built.requires_grad_(False)  # nothing is remembered for gradients
         images = torch.empty(1, 3, image_size, image_size)
-    with FlopCounterMode(display=False) as counter:
-        built(images)
-    return int(counter.get_total_flops() // 2)
+        counter = FlopCounterMode(display=False)
+        kinds = _kinds_of_blocks(built, counter)
+        with counter:
+            built(images)
+    flops = counter.get_total_flops() + sum(kind.flops * kind.again for kind in kinds.values())
+    return Size(parameters, flops // 2)
+
+
+@dataclass
+class _Kind:
+    """Blocks of one model that compute alike: what the first of them gave and took, and how many came again."""
+
+    given: Tensor
+    flops: int
+    again: int = 0
+
+
+def _kinds_of_blocks(model: nn.Module, counter: FlopCounterMode) -> dict[Any, _Kind]:
+    """Lets one block of each kind compute in the next forward pass of `model`, which fills what is returned."""
+    kinds: dict[Any, _Kind] = {}
+
+    def once(block: nn.Module) -> Callable[[Tensor], Tensor]:
+        compute, parts = block.forward, tuple((name, p.shape) for name, p in block.named_parameters())
+
+        def forward(x: Tensor) -> Tensor:
+            key = (parts, x.shape)
+            if key in kinds:
+                kinds[key].again += 1
+            else:
+                before = counter.get_total_flops()
+                given = compute(x)
+                kinds[key] = _Kind(given, counter.get_total_flops() - before)
+            return kinds[key].given
+
+        return forward
+
+    for block in model.blocks.values() if isinstance(model, Backbone) else ():
+        block.forward = once(block)
+    return kinds
 
 
 @cache
@@ -119,3 +159,11 @@ def node(name: str, checkpoint: str | None = None) -> Model:
     if name in ARCHITECTURES or known is None:
         return architecture(name)
     return ablated(architecture(known.base), known.changes or {}, checkpoint)
+
+
+def write_scales(base: str, depth: int, path: Path) -> None:
+    """A checkpoint with nothing but LayerScale, which is not trained: enough to count a model that copies it."""
+    model = ablated(architecture(base), {"depth": depth, "residual_scale": "layerscale"})
+    with torch.device("meta"):
+        state = build(model, classes=1, image_size=16).state_dict()
+    torch.save({name: torch.ones(scale.shape) for name, scale in state.items() if name.endswith(".gamma")}, path)

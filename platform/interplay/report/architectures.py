@@ -6,12 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import torch
-
-from interplay.models import build
-from interplay.models.counts import Published, node, published, size_of
+from interplay.models.counts import Published, node, published, size_of, write_scales
 from interplay.recipe import Model
-from interplay.recipe.catalogue import ablated, architecture
 from interplay.report.draw import DASH, Table, to_markdown
 
 SIDE = 224
@@ -74,14 +70,11 @@ def _published(printed: float | None, counted: float | None) -> str:
 
 def _node(name: str, known: Published, folder: Path) -> Model:
     """The model; one that copies trained LayerScale values is given a file of untrained ones."""
-    changes = dict(known.changes or {})
+    changes = known.changes or {}
     if changes.get("residual_init") != "trained_values":
         return node(name)
-    trained = {**changes, "residual_init": "epsilon", "residual_trainable": True}
     path = folder / f"{name}.pt"
-    donor = ablated(architecture(known.base), trained)
-    state = build(donor, classes=1, image_size=16).state_dict()
-    torch.save({k: v for k, v in state.items() if k.endswith(".gamma")}, path)
+    write_scales(known.base, changes["depth"], path)
     return node(name, str(path))
 
 

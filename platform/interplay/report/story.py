@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from interplay.data.labels import class_count
 from interplay.data.manifest import manifest_path, read_manifest
 from interplay.errors import InterplayError
 from interplay.recipe import Recipe, read_recipe
@@ -183,7 +182,7 @@ def _sizes(table: StudyTable, store: CellStore) -> dict[str, Mapping[str, float]
         key = _size_key(recipe)
         if key not in counted and len(counted) < MOST_MODELS:
             try:
-                counted[key] = count(recipe, class_count(manifest, recipe))
+                counted[key] = count(recipe, manifest)
             except InterplayError:
                 counted[key] = {}
         if counted.get(key):

@@ -8,7 +8,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from interplay.data.labels import class_count
 from interplay.data.manifest import read_manifest
 from interplay.errors import InterplayError
 from interplay.recipe import Recipe, difference
@@ -142,7 +141,7 @@ def _sample(
         cell = Cell(changed, dataset, earlier)
         if cell.fingerprint in seen:
             continue
-        if search.constraints and violations(search.constraints, changed, class_count(manifest, changed)):
+        if violations(search.constraints, changed, manifest):
             continue
         seen.add(cell.fingerprint)
         yield cell

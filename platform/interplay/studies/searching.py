@@ -8,12 +8,11 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from interplay.data.labels import class_count
 from interplay.data.manifest import read_manifest
 from interplay.errors import InterplayError
 from interplay.recipe import Recipe
 from interplay.study.definition import study_directory
-from interplay.study.search.objectives import Constraint, parse_constraints, parse_objectives, violations
+from interplay.study.search.objectives import parse_constraints, parse_objectives, violations
 from interplay.study.search.points import Start, start_points, warm_cells
 from interplay.study.search.proposals import Search
 from interplay.study.search.records import check_storage
@@ -78,7 +77,8 @@ class Wanted:
         manifest = read_manifest(dataset)
 
         def refuse(changed: Recipe) -> str:
-            return _broken(limits, changed, class_count(manifest, changed))
+            broken = violations(limits, changed, manifest)
+            return "; ".join(f"{limit} is exceeded by {100 * excess:.0f} %" for limit, excess in broken.items())
 
         def fingerprint_of(changes: Mapping[str, Any]) -> str:
             return Cell(recipe.with_(dict(changes)), dataset, earlier).fingerprint
@@ -110,8 +110,3 @@ class Wanted:
         if cells > MOST_OF_A_GRID:
             raise InterplayError(f"the grid has more than {MOST_OF_A_GRID} cells; say how many with --trials")
         return cells
-
-
-def _broken(limits: Sequence[Constraint], recipe: Recipe, classes: int) -> str:
-    broken = violations(limits, recipe, classes)
-    return "; ".join(f"{limit} is exceeded by {100 * excess:.0f} %" for limit, excess in broken.items())

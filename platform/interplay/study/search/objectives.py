@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
+from interplay.data.labels import class_count
+from interplay.data.manifest import Manifest
 from interplay.errors import InterplayError, closest
 from interplay.recipe import Recipe
 from interplay.tracking.store import CellResult
@@ -108,17 +110,17 @@ def parse_constraints(texts: Iterable[str]) -> tuple[Constraint, ...]:
     return tuple(found)
 
 
-def count(recipe: Recipe, classes: int, names: Collection[str] = COUNTED) -> dict[str, float]:
-    """The sizes `names` of `COUNTED`, on the meta device: no memory, no training.
+def count(recipe: Recipe, manifest: Manifest, names: Collection[str] = COUNTED) -> dict[str, float]:
+    """The sizes `names` of `COUNTED` on the data set of `manifest`: on the meta device, no memory, no training.
 
     Raises:
         InterplayError: if the model cannot be built there.
     """
     if not names:
-        return {}
+        return {}  # counting classes may read files
     from interplay.models.counts import macs_of, parameters_of  # imports torch, which reading a study does not need
 
-    side = recipe.evaluation.resolution or recipe.data.resolution
+    classes, side = class_count(manifest, recipe), recipe.evaluation.resolution or recipe.data.resolution
     counted = {"parameters": parameters_of, "macs": macs_of}
     try:
         return {name: float(counted[name](recipe.model, side, classes)) for name in names}
@@ -128,17 +130,17 @@ def count(recipe: Recipe, classes: int, names: Collection[str] = COUNTED) -> dic
         raise InterplayError(f"{recipe.model.family} cannot be counted without training it: {error}") from error
 
 
-def violations(constraints: Sequence[Constraint], recipe: Recipe, classes: int) -> dict[str, float]:
+def violations(constraints: Sequence[Constraint], recipe: Recipe, manifest: Manifest) -> dict[str, float]:
     """The excess of every constraint that `recipe` breaks; only what they name is counted."""
-    sizes = count(recipe, classes, {constraint.name for constraint in constraints})
+    sizes = count(recipe, manifest, {constraint.name for constraint in constraints})
     return {str(c): excess for c in constraints if (excess := c.excess(sizes[c.name])) > 0.0}
 
 
 def values(
-    objectives: Sequence[Objective], result: CellResult, recipe: Recipe, classes: int
+    objectives: Sequence[Objective], result: CellResult, recipe: Recipe, manifest: Manifest
 ) -> tuple[list[float], str]:
     """The values of all objectives, and "" or which one the cell does not have as a finite number."""
-    sizes = count(recipe, classes, [objective.name for objective in objectives if objective.counted])
+    sizes = count(recipe, manifest, [objective.name for objective in objectives if objective.counted])
     found = []
     for objective in objectives:
         value = sizes[objective.name] if objective.counted else result.metric(objective.name)

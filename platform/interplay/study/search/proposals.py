@@ -19,7 +19,6 @@ from typing import Any, Protocol
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from interplay.data.labels import class_count
 from interplay.data.manifest import Manifest, read_manifest
 from interplay.errors import InterplayError
 from interplay.recipe import Recipe
@@ -158,7 +157,7 @@ class OptunaProposals:
             return [], "no result"
         if result.status != FINISHED:
             return [], result.status
-        return values(self._search.objectives, result, cell.recipe, class_count(self._manifest, cell.recipe))
+        return values(self._search.objectives, result, cell.recipe, self._manifest)
 
     def _intermediate(self, fingerprint: str) -> dict[int, float]:
         """The metric that selects at every epoch it was measured, from the cell's journal."""
@@ -309,6 +308,4 @@ class OptunaProposals:
         return cell
 
     def _broken(self, cell: Cell) -> dict[str, float]:
-        if not self._search.constraints:
-            return {}  # counting classes may read files
-        return violations(self._search.constraints, cell.recipe, class_count(self._manifest, cell.recipe))
+        return violations(self._search.constraints, cell.recipe, self._manifest)
