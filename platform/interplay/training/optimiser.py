@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections import defaultdict
+from collections.abc import Callable
 from fnmatch import fnmatchcase
+from functools import cache
 from typing import Any, Literal
 
 import torch
@@ -65,17 +68,26 @@ def make_optimiser(recipe: Optimiser, model: nn.Module) -> torch.optim.Optimizer
     groups = parameter_groups(model, recipe.weight_decay, recipe.layer_decay)
     if isinstance(recipe, AdamW):
         fused = all(p.device.type in ("cpu", "cuda") for p in model.parameters())
-        return torch.optim.AdamW(groups, lr=recipe.lr, betas=recipe.betas, eps=recipe.eps, fused=fused)
+        return _untraced(torch.optim.AdamW)(groups, lr=recipe.lr, betas=recipe.betas, eps=recipe.eps, fused=fused)
     if isinstance(recipe, Sgd):
-        return torch.optim.SGD(groups, lr=recipe.lr, momentum=recipe.momentum, nesterov=recipe.nesterov)
+        return _untraced(torch.optim.SGD)(groups, lr=recipe.lr, momentum=recipe.momentum, nesterov=recipe.nesterov)
     if isinstance(recipe, Adagrad):
-        return torch.optim.Adagrad(groups, lr=recipe.lr, eps=recipe.eps)
+        return _untraced(torch.optim.Adagrad)(groups, lr=recipe.lr, eps=recipe.eps)
     from timm.optim import Lamb as TimmLamb  # importing timm takes three seconds: only LAMB pays
 
-    optimiser: torch.optim.Optimizer = TimmLamb(
-        groups, lr=recipe.lr, betas=recipe.betas, eps=recipe.eps, max_grad_norm=recipe.clip_grad
-    )
-    return optimiser
+    lamb = _untraced(TimmLamb)
+    return lamb(groups, lr=recipe.lr, betas=recipe.betas, eps=recipe.eps, max_grad_norm=recipe.clip_grad)
+
+
+@cache
+def _untraced(kind: type[torch.optim.Optimizer]) -> Callable[..., torch.optim.Optimizer]:
+    """`kind` without its marks for torch's compiler, whose import takes two seconds of every process that trains.
+
+    Models are compiled by their blocks, so that the compiler never sees an optimiser.
+    """
+    marked = ("add_param_group", "load_state_dict", "state_dict", "zero_grad")
+    methods = {name: inspect.unwrap(getattr(kind, name)) for name in marked}
+    return type(kind.__name__, (kind,), {**methods, "step": torch.no_grad()(inspect.unwrap(kind.step))})
 
 
 def clip_gradients(recipe: Optimiser, model: nn.Module) -> Tensor | None:
