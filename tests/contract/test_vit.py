@@ -31,7 +31,7 @@ from interplay.recipe import (
     TimmModel,
     ViT,
 )
-from tests.contract.contract import CLASSES, ModelContract, check_parity, images
+from tests.contract.contract import CLASSES, ModelContract, check_parity, images, two_blocks
 
 SMALL: dict[str, Any] = {"patch_size": 8, "width": 24, "depth": 3, "heads": 3, "mlp_ratio": 2.0, "init_std": 0.2}
 
@@ -323,8 +323,8 @@ def test_what_does_not_fit_is_refused(changes: dict[str, Any], sentence: str) ->
 
 
 # ------------------------------------------------------------------------------------ parity with timm
-def timm_model(name: str, **options: Any) -> nn.Module:
-    return timm.create_model(name, pretrained=False, num_classes=CLASSES, img_size=32, **options)
+def timm_model(name: str) -> nn.Module:
+    return timm.create_model(name, pretrained=False, num_classes=CLASSES, img_size=32)
 
 
 def timm_vit(**options: Any) -> nn.Module:
@@ -343,22 +343,25 @@ LARGE = {
     "cait_xxs36_224",
     "cait_xs24_384",
     "cait_s24_224",
-    "cait_s36_384",
 }
+BASE: dict[str, Any] = {"width": 768, "depth": 2, "heads": 12}
 PARITY = {
     "deit_tiny_patch16_224": (lambda: timm_model("deit_tiny_patch16_224"), ViT(width=192, heads=3)),
     "deit_small_patch16_224": (lambda: timm_model("deit_small_patch16_224"), ViT(width=384, heads=6)),
-    "deit_base_patch16_224": (lambda: timm_model("deit_base_patch16_224"), ViT(width=768, heads=12)),
+    "deit_base_patch16_224": (lambda: two_blocks(timm_model("deit_base_patch16_224")), ViT(**BASE)),
     "deit3_small_patch16_224": (lambda: timm_model("deit3_small_patch16_224"), ViT(width=384, heads=6, **DEIT3)),
-    "deit3_base_patch16_224": (lambda: timm_model("deit3_base_patch16_224"), ViT(width=768, heads=12, **DEIT3)),
+    "deit3_base_patch16_224": (lambda: two_blocks(timm_model("deit3_base_patch16_224")), ViT(**BASE, **DEIT3)),
     "cait_xxs24_224": (lambda: timm_model("cait_xxs24_224"), ViT(width=192, depth=24, heads=4, **CAIT)),
     "cait_xxs36_224": (lambda: timm_model("cait_xxs36_224"), ViT(width=192, depth=36, heads=4, **CAIT)),
     "cait_xs24_384": (lambda: timm_model("cait_xs24_384"), ViT(width=288, depth=24, heads=6, **CAIT)),
     "cait_s24_224": (lambda: timm_model("cait_s24_224"), ViT(width=384, depth=24, heads=8, **CAIT)),
-    "cait_s36_384": (lambda: timm_model("cait_s36_384"), ViT(width=384, depth=36, heads=8, **CAIT)),
+    "cait_s36_384": (lambda: two_blocks(timm_model("cait_s36_384")), ViT(width=384, depth=2, heads=8, **CAIT)),
     "deit_tiny_distilled": (lambda: timm_model("deit_tiny_distilled_patch16_224"), ViT(width=192, heads=3, **TWO)),
     "deit_small_distilled": (lambda: timm_model("deit_small_distilled_patch16_224"), ViT(width=384, heads=6, **TWO)),
-    "deit_base_distilled": (lambda: timm_model("deit_base_distilled_patch16_224"), ViT(width=768, heads=12, **TWO)),
+    "deit_base_distilled": (
+        lambda: two_blocks(timm_model("deit_base_distilled_patch16_224")),
+        ViT(**BASE, **TWO),
+    ),
     "parallel blocks": (
         lambda: timm_vit(block_fn=ParallelThingsBlock, init_values=0.1),
         ViT(width=48, depth=2, heads=3, parallel=2, scale=LayerScale(init=0.1)),
