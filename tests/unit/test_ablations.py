@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -209,8 +210,13 @@ SETTLED = Ablation(
 )
 
 
-def test_what_rows_lack_is_said(tiny: Recipe, tmp_path: Path) -> None:
-    made = plan(SETTLED, tiny, Setting(), tmp_path)
+@pytest.fixture
+def settled(tiny: Recipe) -> Ablation:
+    return replace(SETTLED, baseline=tiny)
+
+
+def test_what_rows_lack_is_said(settled: Ablation, tmp_path: Path) -> None:
+    made = plan(settled, Setting(), tmp_path)
     assert made.unavailable == (
         "row 'c pets' needs the data set pets; give it with --give pets=PATH.beton",
         "row 'd taught' needs the trained weights of its teacher; give them with --give teacher=PATH",
@@ -225,44 +231,45 @@ def test_what_rows_lack_is_said(tiny: Recipe, tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_what_is_given_is_used(tiny: Recipe, tmp_path: Path) -> None:
+def test_what_is_given_is_used(settled: Ablation, tiny: Recipe, tmp_path: Path) -> None:
     teacher = tmp_path / "teacher.pt"
     teacher.write_bytes(b"weights")
-    made = plan(SETTLED, tiny, Setting(given={"pets": "digits", "teacher": str(teacher)}), tmp_path)
+    made = plan(settled, Setting(given={"pets": "digits", "teacher": str(teacher)}), tmp_path)
     assert not made.unavailable
-    rows = {row.label: recipe for row, recipe in made.ablation.resolve(made.baseline)}
-    assert rows["c pets"].data.dataset == "digits"
-    assert rows["d taught"].distillation.teacher.checkpoint == str(teacher)  # type: ignore[union-attr]
+    recipes = {row.label: recipe for row, recipe in made.ablation.resolve(made.baseline)}
+    assert recipes["c pets"].data.dataset == "digits"
+    assert recipes["d taught"].distillation.teacher.checkpoint == str(teacher)  # type: ignore[union-attr]
     with pytest.raises(InterplayError, match="--give cats: no row needs it; they can use digits, pets, teacher"):
-        plan(SETTLED, tiny, Setting(given={"cats": "digits"}), tmp_path)
-    placed = Ablation("?", [Row("from", {"start": {"checkpoint": Given("old", "an older model")}})])
-    assert plan(placed, tiny, Setting(), tmp_path).unavailable == (
+        plan(settled, Setting(given={"cats": "digits"}), tmp_path)
+    rows = [Row("from", {"start": {"checkpoint": Given("old", "an older model")}})]
+    placed = Ablation("?", rows, baseline=tiny)
+    assert plan(placed, Setting(), tmp_path).unavailable == (
         "row 'from' needs an older model; give it with --give old=PATH",
     )
-    started = plan(placed, tiny, Setting(given={"old": str(teacher)}), tmp_path).ablation.resolve(tiny)[1][1]
+    started = plan(placed, Setting(given={"old": str(teacher)}), tmp_path).ablation.resolve(tiny)[1][1]
     assert started.start is not None
     assert started.start.digest
 
 
-def test_rows_and_the_baseline_are_chosen(tiny: Recipe, tmp_path: Path) -> None:
-    made = plan(SETTLED, tiny, Setting(rows=["a*", "b d*"], baseline="b deep"), tmp_path)
+def test_rows_and_the_baseline_are_chosen(settled: Ablation, tmp_path: Path) -> None:
+    made = plan(settled, Setting(rows=["a*", "b d*"], baseline="b deep"), tmp_path)
     rows = made.ablation.resolve(made.baseline)
     assert [(row.label, recipe.model.depth) for row, recipe in rows] == [(BASELINE, 3), ("a flip", 2)]  # type: ignore[union-attr]
     assert "Here the baseline is 'b deep'" in made.ablation.question
-    whole = plan(SETTLED, tiny, Setting(baseline="b deep"), tmp_path).ablation
+    whole = plan(settled, Setting(baseline="b deep"), tmp_path).ablation
     assert [row.label for row in whole.rows] == ["no change", "a flip", "c pets", "d taught", "e theirs"]
     with pytest.raises(InterplayError, match="no row is called like 'z"):
-        plan(SETTLED, tiny, Setting(rows=["z*"]), tmp_path)
+        plan(settled, Setting(rows=["z*"]), tmp_path)
     with pytest.raises(InterplayError, match="no row is called 'b dep'; did you mean 'b deep'"):
-        plan(SETTLED, tiny, Setting(baseline="b dep"), tmp_path)
+        plan(settled, Setting(baseline="b dep"), tmp_path)
     with pytest.raises(InterplayError, match="the baseline published elsewhere; choose another with --baseline"):
-        plan(SETTLED, tiny, Setting(baseline="e theirs"), tmp_path)
+        plan(settled, Setting(baseline="e theirs"), tmp_path)
 
 
 def test_a_row_that_a_scale_makes_equal_is_refused(tiny: Recipe, tmp_path: Path) -> None:
-    deep = Ablation("?", [Row("deeper", {"model.depth": 3}), Row("deep", {"model.depth": 4})])
-    wide = tiny.with_({"model.depth": 8})
-    made = plan(deep, wide, Setting(scale=Scale({"depth": 2})), tmp_path)
+    rows = [Row("deeper", {"model.depth": 3}), Row("deep", {"model.depth": 4})]
+    deep = Ablation("?", rows, baseline=tiny.with_({"model.depth": 8}))
+    made = plan(deep, Setting(scale=Scale({"depth": 2})), tmp_path)
     assert made.unavailable == ("row 'deep' is the same training as 'deeper' at depth=2",)
     assert made.ablation.scale == {"depth": 2}
     assert "declared scale depth=2" in made.ablation.question
@@ -270,13 +277,14 @@ def test_a_row_that_a_scale_makes_equal_is_refused(tiny: Recipe, tmp_path: Path)
 
 def test_what_is_asked_for_all_rows_is_not_scaled_again(tiny: Recipe, tmp_path: Path) -> None:
     """A rate that is given is the rate; a row that sets it keeps its ratio."""
-    rates = Ablation("?", [Row("fast", {"optimiser.lr": 4.0}), Row("flip", {"augment.flip": 0.5})])
+    rows = [Row("fast", {"optimiser.lr": 4.0}), Row("flip", {"augment.flip": 0.5})]
+    rates = Ablation("?", rows, baseline=tiny)
     setting = Setting(changes={"optimiser.lr": 0.5}, scale=Scale({"batch_size": 16}))
-    made = plan(rates, tiny, setting, tmp_path)
+    made = plan(rates, setting, tmp_path)
     found = {row.label: recipe.optimiser.lr for row, recipe in made.ablation.resolve(made.baseline)}
     assert found == {BASELINE: 0.5, "fast": 2.0, "flip": 0.5}
     with pytest.raises(InterplayError, match="set the same size"):
-        plan(rates, tiny, Setting(changes={"data.batch_size": 8}, scale=Scale({"batch_size": 16})), tmp_path)
+        plan(rates, Setting(changes={"data.batch_size": 8}, scale=Scale({"batch_size": 16})), tmp_path)
 
 
 # ---------------------------------------------------------------------------------------------- commands
@@ -345,7 +353,7 @@ def test_rows_that_are_not_run_and_rows_that_fail(
         Row("trains here", {"augment.flip": 0.5}, expects_failure="diverged"),
         Row("theirs", {}, {"top1": 80.0}, not_run="published elsewhere"),
     ]
-    made = plan(Ablation("?", rows, {"top1": 70.0}), tiny, Setting(scale=Scale({"epochs": 2})), tmp_path)
+    made = plan(Ablation("?", rows, {"top1": 70.0}, baseline=tiny), Setting(scale=Scale({"epochs": 2})), tmp_path)
     for _, recipe in made.ablation.resolve(made.baseline):  # one by one they need no cluster
         run_training(recipe, root=tmp_path)
     run_ablation(made.baseline, made.ablation, Repeats([0]), name="x", root=tmp_path)

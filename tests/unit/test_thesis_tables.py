@@ -204,7 +204,7 @@ def small(name: str, folder: Path) -> Plan:
     teacher.write_bytes(b"weights")
     given = {one: str(teacher) if one.startswith("regnety") or one == "vit" else "digits" for one in needs(found)}
     given = {one: path for one, path in given.items() if not one.startswith("layerscale")}
-    return plan(found, None, Setting(data="digits", given=given, scale=Scale(sizes_for(found))), folder)
+    return plan(found, Setting(data="digits", given=given, scale=Scale(sizes_for(found))), folder)
 
 
 @pytest.fixture(scope="module")
@@ -249,7 +249,7 @@ def test_trained_values_are_given(tmp_path: Path) -> None:
     with pytest.raises(
         InterplayError, match=r"layerscale.*needs the cell|'d12 frozen trained values' needs the cell of"
     ):
-        plan(found, None, Setting(data="digits"), tmp_path).check(skip_unavailable=False)
+        plan(found, Setting(data="digits"), tmp_path).check(skip_unavailable=False)
     given = {}
     for depth in (12, 18, 24, 36):
         donor = ablated(architecture("deit_s"), {"depth": depth, "residual_scale": "layerscale"})
@@ -257,7 +257,7 @@ def test_trained_values_are_given(tmp_path: Path) -> None:
             state = build(donor.model_copy(update={"width": 6}), classes=1, image_size=16).state_dict()
         given[f"layerscale_d{depth}"] = str(tmp_path / f"{depth}.pt")
         torch.save({"model": {k: v for k, v in state.items() if k.endswith(".gamma")}}, given[f"layerscale_d{depth}"])
-    made = plan(found, None, Setting(data="digits", given=given), tmp_path)
+    made = plan(found, Setting(data="digits", given=given), tmp_path)
     assert not made.unavailable
     kinds = [recipe.model.scale.kind for _, recipe in made.ablation.resolve(made.baseline)]  # type: ignore[union-attr]
     assert kinds == ["layer_scale"] * 4 + ["fixed"] * 4
@@ -292,7 +292,7 @@ def test_a_table_is_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     """Two rows of T3.21 on the digits, with the printed numbers beside them; cells that are there need no cluster."""
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     setting = Setting(data="digits", changes=LARGER, scale=Scale(SMALL), rows=HEADS)
-    made = plan(ablation("T3_21"), None, setting, tmp_path)
+    made = plan(ablation("T3_21"), setting, tmp_path)
     for row, recipe in made.ablation.resolve(made.baseline):
         for seed in range(2):
             run_training(recipe.with_seed(seed), root=tmp_path, name=f"{row.label} {seed}")

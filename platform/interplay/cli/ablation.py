@@ -84,7 +84,7 @@ def planned(
         every_stage=options["seed_every_stage"],
     )
     recipe = _baseline(ctx, reference, ablation, options["model"])
-    found = plan(find_ablation(ablation, recipe), None, setting, ctx.obj["root"])
+    found = plan(find_ablation(ablation, recipe), setting, ctx.obj["root"])
     for line in (*found.notes, *found.unavailable):
         click.echo(line, err=True)
     found.check(options["skip_unavailable"])

@@ -75,22 +75,21 @@ class Plan:
             )
 
 
-def plan(ablation: Ablation, baseline: Recipe | None, setting: Setting, root: Path) -> Plan:
-    """`ablation` on `baseline`, or on its own, under `setting`. Nothing is started or written.
+def plan(ablation: Ablation, setting: Setting, root: Path) -> Plan:
+    """`ablation` under `setting`. Nothing is started or written.
 
     Raises:
         InterplayError: if a row does not apply, the baseline lacks something, or `setting` names what is not there.
     """
-    base = baseline or ablation.baseline
-    if base is None and ablation.rows and all(row.not_run for row in ablation.rows):
+    if ablation.baseline is None and ablation.rows and all(row.not_run for row in ablation.rows):
         raise InterplayError(f"nothing of it can be trained here: {_first_reason(ablation.rows)}")
-    if base is None:
+    if ablation.baseline is None:
         raise InterplayError("this ablation has no baseline of its own; name a RECIPE before it")
-    base = base.with_(dict(setting.changes))
+    base = ablation.baseline.with_(dict(setting.changes))
     lines = [_resolved(row, base, setting) for row in ablation.lines()]
     lines = _selected(lines, ablation, setting)
     _refuse_unused(lines, ablation, setting)
-    main = ablation.dataset or (ablation.baseline or base).data.dataset
+    main = ablation.dataset or ablation.baseline.data.dataset
     given = {**({main: setting.data} if setting.data else {}), **setting.given}
     lines = [line.on(lambda recipe: with_given(recipe, given)) for line in lines]
     full = lines
