@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from interplay.tracking.journal import read
+from interplay.tracking.mlflow import run_states
 from interplay.tracking.store import FINISHED
 
 CELLS = 6
@@ -62,6 +63,12 @@ def test_each_cell_is_trained_once(tmp_path: Path) -> None:
     assert set(map(tuple, starts(tmp_path).values())) == {(0,)}
     assert trained(tmp_path, "one") + trained(tmp_path, "two") == CELLS
     assert trained(tmp_path, "one") > 0 < trained(tmp_path, "two")
+    for name in ("one", "two"):  # each shows its whole table, whoever trained the cells
+        runs = run_states(f"sqlite:///{tmp_path / 'mlflow.db'}", name)
+        assert sorted((role, status) for role, _, status in runs) == [("cell", "FINISHED")] * CELLS + [
+            ("study", "FINISHED")
+        ]
+        assert {cell for _, cell, _ in runs if cell} == {path.name for path in tmp_path.glob("cells/*")}
 
 
 def test_a_killed_drivers_cells_are_taken_over(tmp_path: Path) -> None:

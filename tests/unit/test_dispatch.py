@@ -116,7 +116,7 @@ def test_a_decision_that_a_killed_driver_took_with_it_is_taken_again(tmp_path: P
     reached(store, elsewhere, 300.0, 30.0, 40.0, 50.0)  # behind too, of another study: unknown to the rungs
     rungs = Rungs(Execution(scheduler="asha", grace=3), EPOCHS)
     rungs.replay({cell.fingerprint: read(store.journal(cell.fingerprint))[0] for cell in (good, cut, on)})
-    ended: list[tuple[str, str]] = []
+    ended: list[tuple[Cell, str]] = []
     listed = Listed(cells)
     with Dispatch(listed, store, cuts=rungs, on_end=lambda *told: ended.append(told)) as dispatch:
         assert dispatch.next() == on
@@ -124,7 +124,7 @@ def test_a_decision_that_a_killed_driver_took_with_it_is_taken_again(tmp_path: P
     assert listed.settled == [
         (good.fingerprint, None, False), (cut.fingerprint, CUT, True), (elsewhere.fingerprint, CUT, True)
     ]  # fmt: skip
-    assert ended == [(good.fingerprint, ""), (cut.fingerprint, CUT), (elsewhere.fingerprint, CUT)]
+    assert ended == [(good, ""), (cut, CUT), (elsewhere, CUT)]
     for cell in (cut, elsewhere):
         assert read(store.journal(cell.fingerprint))[0][-1]["status"] == PRUNED
         assert store.result(cell.fingerprint) is None
@@ -143,14 +143,14 @@ def test_a_cell_whose_earlier_stage_did_not_finish(
     later = Cell(first.recipe.with_({"after": first.recipe.model_dump(mode="json")}), first.dataset, first)
     if earlier is not None:
         write_result(store.prepare(first), CellResult(first.fingerprint, earlier, {METRIC: 90.0}, {}))
-    ended: list[tuple[str, str]] = []
+    ended: list[tuple[Cell, str]] = []
     listed = Listed([later, cells[2]])
     with Dispatch(listed, store, on_end=lambda *told: ended.append(told)) as dispatch:
         assert dispatch.next() == (later if earlier == FINISHED else cells[2])
     if earlier == FINISHED:
         assert not ended
         return
-    assert ended == [(later.fingerprint, message)]
+    assert ended == [(later, message)]
     assert listed.settled == [(later.fingerprint, message or None, False)]
     result = store.result(later.fingerprint)
     assert (result.status if result else None) == status

@@ -264,10 +264,12 @@ def test_a_publisher_looks_only_at_cells_that_may_still_grow(root: Path, tiny: R
     append(root, "cut", start)
     final = {"val/top1": 93.0, "test/top1": 92.5}
     append(root, "cut", {"at": START + 60, "event": "end", "status": FINISHED, "metrics": final})
-    publisher.ended("cut")
+    publisher.ended(cut)
+    publisher.ended(write_cell(root, tiny, "elsewhere", FINISHED, seed=2))  # another driver trained it
     assert publisher.finish("KILLED")
     shown = {r.data.tags.get("interplay.cell"): r for r in all_runs(view.uri)}
     assert (shown["cut"].info.status, shown["cut"].data.tags["interplay.status"]) == ("FINISHED", FINISHED)
+    assert shown["elsewhere"].info.status == "FINISHED"
     assert shown["running"].info.status == "KILLED"
 
 

@@ -22,6 +22,7 @@ from interplay.study.driving.tuning import run_cells
 from interplay.study.search.proposals import Proposals
 from interplay.tracking.journal import read
 from interplay.tracking.lease import Leases
+from interplay.tracking.mlflow import Child
 from interplay.tracking.publisher import Publisher
 from interplay.tracking.store import STOPPED, Cell, CellResult, CellStore
 
@@ -137,14 +138,16 @@ class Run:
     def _dispatch(
         self, proposals: Proposals, store: CellStore, publisher: Publisher, known: Sequence[Cell], total: int
     ) -> Dispatch:
-        def started(cell: Cell) -> None:
-            child = child_of(self.definition, cell.fingerprint, cell.recipe)
-            publisher.started(child)
-            self.progress.started(cell, child.name)
+        def child(cell: Cell) -> Child:
+            return child_of(self.definition, cell.fingerprint, cell.recipe)
 
-        def ended(fingerprint: str, message: str) -> None:
-            publisher.ended(fingerprint)
-            self.progress.ended(fingerprint, store.result(fingerprint), message)
+        def started(cell: Cell) -> None:
+            publisher.started(run := child(cell))
+            self.progress.started(cell, run.name)
+
+        def ended(cell: Cell, message: str) -> None:
+            publisher.ended(child(cell))
+            self.progress.ended(cell.fingerprint, store.result(cell.fingerprint), message)
 
         budget = self.execution.budget
         leases = Leases(store.root / "cells", self.definition.name)

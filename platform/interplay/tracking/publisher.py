@@ -42,10 +42,14 @@ class Publisher:
             self._training.add(child.fingerprint)
         self.start()
 
-    def ended(self, fingerprint: str) -> None:
-        """Nothing trains the cell any more."""
+    def ended(self, child: Child) -> None:
+        """Nothing trains the cell any more. One that did not start here was trained by another driver."""
         with self._lock:
-            self._training.discard(fingerprint)
+            if child.fingerprint in self._training:
+                self._training.remove(child.fingerprint)
+            else:
+                self._children[child.fingerprint] = child
+        self.start()
 
     def finish(self, status: str, texts: Callable[[], Mapping[str, str]] = dict, timeout_s: float = 60.0) -> bool:
         """Sends what is left and ends the parent run; False if MLflow is away, or does not answer for `timeout_s`.

@@ -29,8 +29,8 @@ from interplay.tracking.store import (
 )
 
 OnStart = Callable[[Cell], None]
-OnEnd = Callable[[str, str], None]
-"""Given a cell's fingerprint and, if it has no result, why."""
+OnEnd = Callable[[Cell, str], None]
+"""Given a cell and, if it has no result, why."""
 
 CUT = "cut by the scheduler"
 NO_START = "its earlier stage failed"
@@ -67,7 +67,7 @@ class Dispatch:
         ledger: where their use is noted, with the budget.
         cuts: of a scheduler, if there is one.
         on_start: told of each cell that is handed out.
-        on_end: told of each cell that has ended.
+        on_end: told of each cell that has ended, also of one that another driver trained.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class Dispatch:
         ledger: Ledger | None = None,
         cuts: Cuts | None = None,
         on_start: OnStart = lambda cell: None,
-        on_end: OnEnd = lambda fingerprint, message: None,
+        on_end: OnEnd = lambda cell, message: None,
     ) -> None:
         self.store, self.ledger, self.cuts = store, ledger, cuts
         self.leases = leases or Leases(store.root / "cells")
@@ -130,14 +130,12 @@ class Dispatch:
         if stopped == LOST:
             self._elsewhere[fingerprint] = cell
         elif stopped == PRUNED:
-            self._prune(fingerprint)
-        elif stopped:
-            self._on_end(
-                fingerprint, f"{stopped}: {self.stopped or 'the budget is used up'}"
-            )  # not settled: the next run goes on with it
+            self._prune(cell)
+        elif stopped:  # not settled: the next run goes on with it
+            self._on_end(cell, f"{stopped}: {self.stopped or 'the budget is used up'}")
         else:
             self._proposals.settle(fingerprint, message or None)
-            self._on_end(fingerprint, message)
+            self._on_end(cell, message)
 
     def interrupted(self, fingerprint: str) -> None:
         """The person stopped the study; the cell stays as it is."""
@@ -169,12 +167,12 @@ class Dispatch:
                     self._on_start(cell)
                     return True
                 self.leases.release(fingerprint)
-                self._prune(fingerprint)
+                self._prune(cell)
                 return False
             self.leases.release(fingerprint)
         self._elsewhere.pop(fingerprint, None)
         self._proposals.settle(fingerprint)
-        self._on_end(fingerprint, "")
+        self._on_end(cell, "")
         return False
 
     def _has_no_start(self, cell: Cell) -> bool:
@@ -192,7 +190,7 @@ class Dispatch:
             _end_before_the_start(self.store, cell)
         message = "" if earlier is not None else NO_START
         self._proposals.settle(cell.fingerprint, message or None)
-        self._on_end(cell.fingerprint, message)
+        self._on_end(cell, message)
         return True
 
     def _is_cut(self, cell: Cell) -> bool:
@@ -207,9 +205,9 @@ class Dispatch:
             Journal(journal).append("end", status=PRUNED, message="the cell was pruned by its driver")
         return True
 
-    def _prune(self, fingerprint: str) -> None:
-        self._proposals.settle(fingerprint, CUT, pruned=True)
-        self._on_end(fingerprint, CUT)
+    def _prune(self, cell: Cell) -> None:
+        self._proposals.settle(cell.fingerprint, CUT, pruned=True)
+        self._on_end(cell, CUT)
 
     def _device(self, fingerprint: str) -> str:
         """What the cell's last worker said it runs on; only prices of GPUs need it."""
