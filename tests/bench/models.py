@@ -64,8 +64,8 @@ def seconds(work: Callable[[], None], device: torch.device) -> float:
 
 def compare(
     one: Callable[[], None], other: Callable[[], None], rounds: int, device: torch.device
-) -> tuple[float, float]:
-    """Seconds of `one`, and how many times as long `other` takes: medians over rounds in which both ran in turn."""
+) -> tuple[float, list[float]]:
+    """Median seconds of `one`, and how many times as long `other` took in each round, sorted; both ran in turn."""
     taken, ratios = [], []
     for round_number in range(rounds + 1):
         # who is first changes: the second finds warm caches
@@ -73,7 +73,7 @@ def compare(
         if round_number:  # the first is for warming up
             taken.append(times[0])
             ratios.append(times[1] / times[0])
-    return statistics.median(taken), statistics.median(ratios)
+    return statistics.median(taken), sorted(ratios)
 
 
 def main() -> None:
@@ -91,7 +91,7 @@ def main() -> None:
         f"torch {torch.__version__}, timm {timm.__version__}, "
         f"batch {options.batch}, {options.threads} threads, {device}"
     )
-    print(f"{'model':16}{'forward s':>12}{'ratio':>8}{'fwd+bwd s':>12}{'ratio':>8}")
+    print(f"{'model':16}{'forward s':>12}{'ratio (middle half)':>22}{'fwd+bwd s':>12}{'ratio (middle half)':>22}")
     for name in options.names:
         ours = build(node(name), classes=1000, image_size=options.side).to(device)
         theirs = timms(name, options.side).to(device)
@@ -99,8 +99,10 @@ def main() -> None:
         cells = []
         for training, work in ((False, forward), (True, step)):
             one, other = partial(work, ours.train(training), images), partial(work, theirs.train(training), images)
-            taken, ratio = compare(one, other, options.rounds, device)
-            cells += [f"{taken:12.3f}", f"{ratio:8.2f}"]
+            taken, ratios = compare(one, other, options.rounds, device)
+            middle = [ratios[len(ratios) // 4], ratios[-1 - len(ratios) // 4]]
+            ratio = f"{statistics.median(ratios):.2f} ({middle[0]:.2f} to {middle[1]:.2f})"
+            cells += [f"{taken:12.3f}", f"{ratio:>22}"]
         print(f"{name:16}{''.join(cells)}", flush=True)
 
 
