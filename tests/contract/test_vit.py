@@ -323,8 +323,8 @@ def test_what_does_not_fit_is_refused(changes: dict[str, Any], sentence: str) ->
 
 
 # ------------------------------------------------------------------------------------ parity with timm
-def timm_model(name: str) -> nn.Module:
-    return timm.create_model(name, pretrained=False, num_classes=CLASSES, img_size=32)
+def timm_model(name: str, **options: Any) -> nn.Module:
+    return timm.create_model(name, pretrained=False, num_classes=CLASSES, img_size=32, **options)
 
 
 def timm_vit(**options: Any) -> nn.Module:
