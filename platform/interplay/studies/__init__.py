@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from interplay.study.ablation import BASELINE, Ablation, Row
 from interplay.study.cells import cell_of
 from interplay.study.definition import StudyDefinition, study_directory
 from interplay.study.driving.execution import Execution
+from interplay.study.driving.room import given_cluster
 from interplay.study.search.proposals import ListedCells, OptunaProposals, Proposals
 from interplay.study.search.spaces import SpaceFunction
 from interplay.tracking.store import FINISHED, Cell, CellStore
@@ -74,7 +75,8 @@ def run_search(
         _check_ended_well(plan.earlier, root)
     for remark in plan.remarks:
         going.progress.remark(remark)
-    with locked_study(root, plan.definition) as directory:
+    cluster = going.cluster(plan.search.target, plan.search.target - plan.done)
+    with cluster, locked_study(root, plan.definition) as directory:
         proposals = OptunaProposals(
             directory, space, recipe, plan.dataset, CellStore(root), plan.search, earlier=plan.earlier
         )
@@ -170,9 +172,15 @@ class _Going:
         )
         if stopped := self.earlier_stages([cell.earlier for cell in plan.cells if cell.earlier is not None], name):
             return stopped
-        with locked_study(self.root, plan.definition):
-            missing = CellStore(self.root).missing(plan.cells)
+        missing = CellStore(self.root).missing(plan.cells)
+        with self.cluster(len(plan.cells), len(missing)), locked_study(self.root, plan.definition):
+            missing = CellStore(self.root).missing(plan.cells)  # again: now nobody else drives the study
             return self.run(plan.definition, ListedCells(missing), total=len(plan.cells), known=plan.cells)
+
+    def cluster(self, cells: int, missing: int) -> AbstractContextManager[None]:
+        """The cluster that is there already, if it is needed: it must have room before anything is written."""
+        needed = missing > 0 and not self.execution.alone(cells)
+        return given_cluster(self.execution, self.verbose) if needed else nullcontext()
 
     def training(self, recipe: Recipe, name: str) -> StudyOutcome:
         self.execution.refuse_cuts("a single training")

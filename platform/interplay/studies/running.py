@@ -123,17 +123,13 @@ class Run:
 
     def _train(self, dispatch: Dispatch, total: int) -> bool:
         """False if it was interrupted."""
-        if self._alone(total):
+        if self.execution.alone(total):
             return run_here(dispatch, self.execution)
         with session(self.verbose):
             return run_cells(dispatch, self.execution, self._directory() / "tune")
 
     def _directory(self) -> Path:
         return study_directory(self.root, self.definition.name)
-
-    def _alone(self, total: int) -> bool:
-        """One cell on one CPU worker needs no cluster."""
-        return total == 1 and self.execution.chosen() == "inline" and not self.execution.gpus
 
     def _dispatch(
         self, proposals: Proposals, store: CellStore, publisher: Publisher, known: Sequence[Cell], total: int

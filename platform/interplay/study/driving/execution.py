@@ -117,6 +117,10 @@ class Execution:
         """CPUs of a cell."""
         return float(self.workers * self.threads)
 
+    def alone(self, cells: int) -> bool:
+        """Whether so many cells need no cluster: one cell on one CPU worker."""
+        return cells == 1 and self.chosen() == "inline" and not self.gpus
+
     def whole(self) -> Execution:
         """The same with all cells trained to their end: earlier stages of a search are."""
         return replace(self, scheduler="none")

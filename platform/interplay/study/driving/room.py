@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
+
+import yaml
 
 from interplay.errors import InterplayError
 from interplay.study.driving.execution import Execution
@@ -15,6 +19,9 @@ ACCELERATOR = "accelerator_type:"
 GROWS_TO = "INTERPLAY_GROWS_TO"
 """Environment variable of the head: the resources of the cluster when all its nodes have come, `CPU=172,GPU=26`.
 Ray's autoscalers do not tell; where `ray up` has left the cluster's description, it is not needed."""
+
+BOOTSTRAP = Path.home() / "ray_bootstrap_config.yaml"
+"""Where `ray up` leaves the cluster's description on its head."""
 
 MOST_AT_ONCE = 256
 """Cells at the same time, however far a cluster may grow."""
@@ -47,21 +54,57 @@ def refuse_infeasible(execution: Execution, nodes: Sequence[Mapping[str, Any]], 
 
 
 def check_room(execution: Execution) -> None:
-    """As `refuse_infeasible` for a cluster of this machine, before one is started; others are asked when joined.
+    """As `refuse_infeasible` for a cluster of this machine, before one is started; see `given_cluster` on others.
 
     Raises:
         InterplayError: if this machine has too little.
     """
-    import ray
-
     execution.chosen()
-    if os.environ.get("RAY_ADDRESS") or ray.is_initialized():
+    if _is_given():
         return
     import torch
 
     here: dict[str, float] = {"CPU": os.cpu_count() or 1, "GPU": torch.cuda.device_count()}
     here[f"{ACCELERATOR}{execution.accelerator}"] = 1.0  # Ray alone knows their names: it is asked when it is there
     refuse_infeasible(execution, [{"Resources": here}], autoscales=False)
+
+
+@contextmanager
+def given_cluster(execution: Execution, verbose: bool) -> Iterator[None]:
+    """In this block the cluster of `$RAY_ADDRESS` is joined, and has room; without one, nothing is done.
+
+    Raises:
+        InterplayError: if it can never give what a cell asks for.
+    """
+    if not _is_given():
+        yield
+        return
+    import ray
+
+    from interplay.cluster.session import session
+
+    with session(verbose):
+        refuse_infeasible(execution, ray.nodes(), autoscales=bool(largest()))
+        yield
+
+
+def _is_given() -> bool:
+    import ray
+
+    return bool(os.environ.get("RAY_ADDRESS")) or ray.is_initialized()
+
+
+def largest() -> dict[str, float]:
+    """The resources of the cluster when it has grown as far as it may; none if it does not grow."""
+    from ray._private.state import state
+
+    if said := os.environ.get(GROWS_TO):
+        return parse_resources(said)
+    if found := state.get_max_resources_from_cluster_config():
+        return {name: float(amount) for name, amount in found.items()}
+    if BOOTSTRAP.is_file():
+        return largest_of(yaml.safe_load(BOOTSTRAP.read_text(encoding="utf-8")))
+    return {}
 
 
 def concurrent(execution: Execution, now: Mapping[str, float], largest: Mapping[str, float]) -> int:

@@ -17,30 +17,19 @@ os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")  # the journal 
 os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
 
 import ray
-import yaml
 from ray import tune
 from ray.tune.search import Searcher
 
 from interplay.cluster import trainables
 from interplay.study.driving.dispatch import Dispatch, Later
 from interplay.study.driving.execution import Execution, make_job
-from interplay.study.driving.room import (
-    ACCELERATOR,
-    GROWS_TO,
-    concurrent,
-    largest_of,
-    parse_resources,
-    refuse_infeasible,
-)
+from interplay.study.driving.room import ACCELERATOR, concurrent, largest, refuse_infeasible
 from interplay.study.driving.schedulers import CellScheduler, Rungs
 from interplay.tracking.store import PRUNED, STOPPED, Cell
 
 _HEAD = "node:__internal_head__"
 """A resource every Ray cluster's head node has. Drivers of Ray Train jobs ask for a sliver of it: they take
 no CPU from their own workers, and run where no spot notice reaches them."""
-
-BOOTSTRAP = Path.home() / "ray_bootstrap_config.yaml"
-"""Where `ray up` leaves the cluster's description on its head."""
 
 MAX_FAILURES = 3
 """How often a cell whose process died is started again, from its last checkpoint."""
@@ -61,10 +50,10 @@ def run_cells(dispatch: Dispatch, execution: Execution, scratch: Path) -> bool:
     Raises:
         InterplayError: if the cluster can never give what a cell asks for.
     """
-    largest = _largest()
-    refuse_infeasible(execution, ray.nodes(), autoscales=bool(largest))
+    grown = largest()
+    refuse_infeasible(execution, ray.nodes(), autoscales=bool(grown))
     executor = execution.chosen()
-    concurrency = execution.concurrency or concurrent(execution, ray.cluster_resources(), largest)
+    concurrency = execution.concurrency or concurrent(execution, ray.cluster_resources(), grown)
 
     def job(cell: Cell) -> dict[str, str]:
         return make_job(cell, dispatch, execution, executor).ticket(scratch / "jobs")
@@ -188,19 +177,6 @@ def _only_accelerator() -> str:
     """The cluster's type of accelerator, if it has one only; a worker's own word replaces it later."""
     types = [name for name in ray.cluster_resources() if name.startswith("accelerator_type:")]
     return types[0].removeprefix("accelerator_type:") if len(types) == 1 else ""
-
-
-def _largest() -> dict[str, float]:
-    """The resources of the cluster when it has grown as far as it may; none if it does not grow."""
-    from ray._private.state import state
-
-    if said := os.environ.get(GROWS_TO):
-        return parse_resources(said)
-    if found := state.get_max_resources_from_cluster_config():
-        return {name: float(amount) for name, amount in found.items()}
-    if BOOTSTRAP.is_file():
-        return largest_of(yaml.safe_load(BOOTSTRAP.read_text(encoding="utf-8")))
-    return {}
 
 
 @contextmanager
