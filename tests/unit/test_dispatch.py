@@ -97,6 +97,26 @@ def test_a_lost_cell_is_waited_for_and_taken_again(
     assert not listed.settled
 
 
+def test_a_cell_that_is_given_up_between_two_processes_is_offered_again(
+    tmp_path: Path, cells: list[Cell], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Tune may hear of one death twice: it was seen to give up a cell after two of four allowed ones."""
+    monkeypatch.setattr("interplay.study.driving.dispatch.LOOK_S", 0.0)
+    listed, a, b = Listed(cells[:2]), cells[0], cells[1]
+    with Dispatch(listed, CellStore(tmp_path)) as dispatch:
+        assert [dispatch.next(), dispatch.next(), dispatch.next()] == [a, b, None]
+        dispatch.begun(a.fingerprint, 1.0, 0.0)
+        dispatch.broken(a.fingerprint)
+        dispatch.given_up(a.fingerprint, "it died")
+        assert dispatch.left
+        assert dispatch.next() == a
+        assert not dispatch.left
+        dispatch.begun(a.fingerprint, 1.0, 0.0)
+        dispatch.given_up(a.fingerprint, "it died")  # with a process: after the last one that was allowed
+        dispatch.given_up(b.fingerprint, "no process")  # none could be started
+    assert listed.settled == [(a.fingerprint, "it died", False), (b.fingerprint, "no process", False)]
+
+
 def reached(store: CellStore, cell: Cell, at: float, *values: float) -> None:
     """The journal of a cell whose driver was killed."""
     store.prepare(cell)

@@ -87,6 +87,7 @@ class Dispatch:
         self._proposals, self._on_start, self._on_end = proposals, on_start, on_end
         self._training: dict[str, Cell] = {}
         self._elsewhere: dict[str, Cell] = {}
+        self._has_process: dict[str, bool] = {}  # of cells in training that had one
         self._look_at = 0.0
         self._entered = ExitStack()
 
@@ -113,17 +114,37 @@ class Dispatch:
 
     def begun(self, fingerprint: str, cpus: float, gpus: float, device: str = "") -> None:
         """A process trains the cell now."""
+        self._has_process[fingerprint] = True
         if self.ledger is not None:
             self.ledger.begin(fingerprint, cpus, gpus, device)
 
     def broken(self, fingerprint: str) -> None:
         """That process has died; another may go on."""
+        if fingerprint in self._has_process:
+            self._has_process[fingerprint] = False
         if self.ledger is not None:
             self.ledger.end(fingerprint, "lost", self._device(fingerprint))
+
+    def given_up(self, fingerprint: str, message: str) -> None:
+        """Its processes died too often, says the executor. One that is given up between two is offered again.
+
+        Tune hears of one death twice if it had just given the cell to the process that died: the second time it takes
+        for the end of a trial that waits for its next process, however few it had.
+        """
+        if self._has_process.get(fingerprint, True):
+            self.ended(fingerprint, message)
+        else:
+            self.ended(fingerprint, stopped=LOST)
+
+    @property
+    def left(self) -> bool:
+        """Whether there are cells again after `next` had none left."""
+        return bool(self._elsewhere) and not self.stopped
 
     def ended(self, fingerprint: str, message: str = "", stopped: str = "") -> None:
         """Nothing trains the cell any more. `message` says what failed, `stopped` why its driver ended it."""
         cell = self._training.pop(fingerprint)
+        self._has_process.pop(fingerprint, None)
         if self.ledger is not None:
             self.ledger.end(fingerprint, stopped or ("failed" if message else "ended"), self._device(fingerprint))
         self.leases.release(fingerprint)

@@ -65,29 +65,31 @@ def run_cells(dispatch: Dispatch, execution: Execution, scratch: Path) -> bool:
         trainable = tune.with_resources(trainables.inline, tune.PlacementGroupFactory([bundle]))
     else:
         trainable = tune.with_resources(trainables.ray_train, tune.PlacementGroupFactory([{_HEAD: 0.001}]))
-    shutil.rmtree(scratch, ignore_errors=True)  # of a driver that was killed
     with _orderly_stop(dispatch) as stopped:
-        searcher = _CellSearcher(dispatch, job, stopped)
-        tuner = tune.Tuner(
-            trainable,
-            tune_config=tune.TuneConfig(
-                search_alg=searcher,
-                scheduler=_scheduler(dispatch),
-                num_samples=-1,
-                max_concurrent_trials=concurrency,
-                reuse_actors=True,
-                trial_name_creator=lambda trial: str(trial.config["fingerprint"]),
-                trial_dirname_creator=lambda trial: str(trial.config["fingerprint"]),
-            ),
-            run_config=tune.RunConfig(
-                name="cells",
-                storage_path=str(scratch),
-                failure_config=tune.FailureConfig(max_failures=MAX_FAILURES),
-                verbose=0,
-                callbacks=[_Attempts(dispatch, execution)],
-            ),
-        )
-        tuner.fit()
+        while True:
+            shutil.rmtree(scratch, ignore_errors=True)  # of a driver that was killed, or of the round before
+            tuner = tune.Tuner(
+                trainable,
+                tune_config=tune.TuneConfig(
+                    search_alg=_CellSearcher(dispatch, job, stopped),
+                    scheduler=_scheduler(dispatch),
+                    num_samples=-1,
+                    max_concurrent_trials=concurrency,
+                    reuse_actors=True,
+                    trial_name_creator=lambda trial: str(trial.config["fingerprint"]),
+                    trial_dirname_creator=lambda trial: str(trial.config["fingerprint"]),
+                ),
+                run_config=tune.RunConfig(
+                    name="cells",
+                    storage_path=str(scratch),
+                    failure_config=tune.FailureConfig(max_failures=MAX_FAILURES),
+                    verbose=0,
+                    callbacks=[_Attempts(dispatch, execution)],
+                ),
+            )
+            tuner.fit()
+            if stopped() or not dispatch.left:
+                break
     shutil.rmtree(scratch, ignore_errors=True)
     return not stopped()
 
@@ -116,7 +118,7 @@ class _CellSearcher(Searcher):  # type: ignore[misc]
         if fingerprint is None:
             return
         if error:
-            self._dispatch.ended(fingerprint, "its process died; see the Ray logs")
+            self._dispatch.given_up(fingerprint, "its process died; see the Ray logs")
         elif result is None or self._is_stopped(result):
             self._dispatch.interrupted(fingerprint)
         else:
