@@ -66,8 +66,8 @@ class Checkpoints:
             self._save(state, *paths)
 
     def now(self, state: Callable[[], State]) -> None:
-        """Takes one on all ranks together, whole on disk on return: training stops here."""
-        self._save(state, self._folder / "last.pt")
+        """As `within_epoch`, whole on disk on return: training stops here."""
+        self.within_epoch(state)
         self._writer.wait()
 
     def _save(self, state: Callable[[], State], *paths: Path) -> None:

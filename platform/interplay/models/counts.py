@@ -62,11 +62,6 @@ def parameters_of(model: Model, image_size: int = 224, classes: int = 1000) -> i
     return _parameters(_sized(model), image_size, classes)
 
 
-def macs_of(model: Model, image_size: int = 224, classes: int = 1000) -> int:
-    """Multiply-adds for one image."""
-    return size_of(model, image_size, classes).macs
-
-
 def _sized(model: Model) -> Model:
     """One description of all models of one size, so that it is counted once."""
     if isinstance(model, OwnModel | TimmModel):

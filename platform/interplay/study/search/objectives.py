@@ -118,12 +118,14 @@ def count(recipe: Recipe, manifest: Manifest, names: Collection[str] = COUNTED) 
     """
     if not names:
         return {}  # counting classes may read files
-    from interplay.models.counts import macs_of, parameters_of  # imports torch, which reading a study does not need
+    from interplay.models.counts import parameters_of, size_of  # imports torch, which reading a study does not need
 
     classes, side = class_count(manifest, recipe), recipe.evaluation.resolution or recipe.data.resolution
-    counted = {"parameters": parameters_of, "macs": macs_of}
     try:
-        return {name: float(counted[name](recipe.model, side, classes)) for name in names}
+        if "macs" not in names:
+            return {"parameters": float(parameters_of(recipe.model, side, classes))}
+        size = size_of(recipe.model, side, classes)  # both at once
+        return {name: float(getattr(size, name)) for name in names}
     except InterplayError:
         raise
     except Exception as error:
