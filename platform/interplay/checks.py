@@ -18,6 +18,7 @@ from interplay.study.cells import cell_of
 from interplay.study.driving.execution import Execution
 from interplay.study.foresight.forecast import Forecast, Memory, forecast, gigabytes
 from interplay.study.search.objectives import count
+from interplay.study.search.proposals import Search
 from interplay.tracking.store import CellStore
 
 PUBLISHED_NOISE = 0.1
@@ -61,11 +62,17 @@ def search_lines(plan: SearchPlan, root: Path, execution: Execution, *, probing:
     return [
         *_recipe_lines(plan.definition.base(), plan.dataset),
         _space_line(plan.definition.space, plan.dimensions),
-        f"search      {plan.search.sampler}, for {', '.join(plan.definition.objectives)}",
+        f"search      {plan.search.sampler}, for {', '.join(plan.definition.objectives)}{_generations(plan.search)}",
         f"models      {_range(found.parameters)} parameters in a sample of {len(plan.sample)} cells",
         *(f"            {remark}" for remark in plan.remarks),
         *_forecast_lines(found),
     ]
+
+
+def _generations(search: Search) -> str:
+    if not search.population:
+        return ""
+    return f"; a population of {search.population}, {-(-search.target // search.population)} generations"
 
 
 def ablation_lines(

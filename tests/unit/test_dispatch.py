@@ -9,11 +9,11 @@ import pytest
 from interplay.data.manifest import Manifest, write_manifest
 from interplay.recipe import Recipe
 from interplay.study.driving.budget import Budget
-from interplay.study.driving.dispatch import CUT, NO_START, Dispatch, Later
+from interplay.study.driving.dispatch import CUT, NO_START, Dispatch
 from interplay.study.driving.execution import Execution
 from interplay.study.driving.ledger import Ledger, read_ledger
 from interplay.study.driving.schedulers import METRIC, Rungs
-from interplay.study.search.proposals import ListedCells
+from interplay.study.search.proposals import Later, ListedCells
 from interplay.tracking.journal import Journal, read
 from interplay.tracking.lease import Leases, is_held
 from interplay.tracking.store import (

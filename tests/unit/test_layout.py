@@ -21,7 +21,7 @@ ONLY_IMPORTERS = {
     "mlflow": ["tracking/mlflow.py", "tracking/mlflow_model.py"],
     "optuna": [
         f"study/search/{name}.py"
-        for name in ("importance", "points", "proposals", "records", "samplers", "sampling", "spaces")
+        for name in ("importance", "points", "population", "proposals", "records", "samplers", "sampling", "spaces")
     ],
     "ray.tune": [
         "cluster/ray_train.py",

@@ -102,6 +102,7 @@ SEARCH_OPTIONS = (
     "warm_start",
     "retry_failed",
     "optuna_storage",
+    "population",
 )
 
 
@@ -110,6 +111,12 @@ def search_options(command: Command) -> Command:
     for option in (
         click.option(
             "--optuna-storage", default="", metavar="URL", help="Data base of the Optuna study: sqlite:///search.db."
+        ),
+        click.option(
+            "--population",
+            default=0,
+            metavar="N",
+            help="Population-based training: N cells a generation, which start from the weights of the one before.",
         ),
         click.option("--retry-failed", is_flag=True, help="Try cells that failed once more."),
         click.option(

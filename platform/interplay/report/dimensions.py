@@ -59,7 +59,10 @@ class ImportanceTable:
                 notes.append(f"{name} is the same for all of them: nothing mattered.")
             if one.conditional:
                 left_out = ", ".join(one.conditional)
-                notes.append(f"Not every cell has {left_out}: fANOVA and pairs leave them out, PED-ANOVA does not.")
+                notes.append(
+                    f"Not every cell has {left_out}, or not within the same limits: fANOVA and pairs leave them out, "
+                    "PED-ANOVA does not."
+                )
             if pairs := one.interactions[:_PAIRS]:
                 drawn = "; ".join(f"{' with '.join(pair.names)} {100 * pair.share:.1f} %" for pair in pairs)
                 notes.append(f"Pairs, beyond what each explains alone: {drawn}.")

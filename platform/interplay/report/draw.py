@@ -54,11 +54,14 @@ def search_table(rows: Sequence[SearchRow], most: int | None = None) -> Table:
     paths = sorted({path for row in rows for path in row.changes})
     names = list(dict.fromkeys(name for row in rows for name in row.objectives))
     others, front = [name for name in names if name != "val/top1"], len(names) > 1
-    headers = ["trial", "cell", *(["front"] if front else []), "val top-1", "test top-1", *others, "state", *paths]
+    descended = any(row.parent is not None for row in rows)
+    marks = [*(["from trial"] if descended else []), *(["front"] if front else [])]
+    headers = ["trial", "cell", *marks, "val top-1", "test top-1", *others, "state", *paths]
     table = [
         [
             str(row.number),
             row.fingerprint,
+            *([str(row.parent) if row.parent is not None else DASH] if descended else []),
             *(["*" if row.front else ""] if front else []),
             _number(row.val),
             _number(row.test),

@@ -166,6 +166,7 @@ class SearchRecord:
         state: RUNNING, COMPLETE, PRUNED or FAIL.
         objectives: name -> value of what the search optimises.
         front: no other cell is at least as good in every objective and better in one.
+        parent: number of the record whose weights it started from, in a later generation of a population.
     """
 
     number: int
@@ -174,6 +175,7 @@ class SearchRecord:
     state: str
     objectives: Mapping[str, float] = field(default_factory=dict)
     front: bool = False
+    parent: int | None = None
 
 
 @dataclass(frozen=True)

@@ -82,6 +82,12 @@ def _results(story: Story, linked: Collection[str]) -> Section:
     about = ["No cell has been proposed yet; run the search."] if not grid.rows else []
     if story.definition.constraints:
         about.append(f"Only cells within {', '.join(story.definition.constraints)} are trained.")
+    if story.definition.population:
+        about.append(
+            f"A population of {story.definition.population}: cells of later generations start from the weights of "
+            "the trial that is named, so their accuracy is that of a whole line of stages. Importance is that of the "
+            "first generation alone."
+        )
     return Section("results", "Best configurations", tuple(about), tables=(grid,) if grid.rows else ())
 
 

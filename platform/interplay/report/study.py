@@ -23,7 +23,7 @@ from interplay.report.rows import (
 from interplay.study.definition import SEARCH, StudyDefinition, read_definition, study_directory
 from interplay.study.driving.ledger import use_of_study
 from interplay.study.search.objectives import Objective, parse_objectives
-from interplay.study.search.records import CELL, CHANGES, open_study
+from interplay.study.search.records import CELL, CHANGES, PARENT, open_study
 from interplay.tracking.store import CellStore
 
 ENDED = ("COMPLETE", "PRUNED", "FAIL")
@@ -144,6 +144,7 @@ def _search_rows(root: Path, definition: StudyDefinition, by: Objective | None =
             if trial.state.name == "COMPLETE"
             else {},
             front=trial.number in front,
+            parent=last[trial.user_attrs[PARENT]].number if PARENT in trial.user_attrs else None,
         )
         for fingerprint, trial in last.items()
     ]

@@ -72,8 +72,10 @@ def search_grid(story: Story, linked: Collection[str]) -> Grid:
     shown, names = paths[:MOST_PATHS], [objective.name for objective in story.objectives]
     front = len(names) > 1
     numbers = {path for row in story.found for path, value in row.changes.items() if is_number(value)}
+    descended = any(row.parent is not None for row in story.found)
     columns = (
         Column("trial"),
+        *((Column("from trial", number=True, title="whose weights it started from"),) if descended else ()),
         *((Column("front", title="no other cell is as good in all objectives and better in one"),) if front else ()),
         *(Column(name, number=True) for name in names),
         Column("test top-1", number=True, title="measured once; it selects nothing"),
@@ -84,6 +86,7 @@ def search_grid(story: Story, linked: Collection[str]) -> Grid:
     for row in story.found[:MOST_BEST]:
         values = [
             _to_cell(f"trial {row.number}", row.fingerprint, linked, row.number),
+            *((Value(str(row.parent) if row.parent is not None else DASH),) if descended else ()),
             *((Value("★" if row.front else DASH),) if front else ()),
             *(_measured(row.objectives.get(name)) for name in names),
             number(row.test),

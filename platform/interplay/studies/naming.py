@@ -13,6 +13,7 @@ from interplay.report.draw import value_text
 from interplay.study.ablation import BASELINE
 from interplay.study.definition import StudyDefinition
 from interplay.study.search.objectives import parse_objectives
+from interplay.study.search.population import generation_of
 from interplay.tracking.mlflow import Child, StudyRun
 
 _TABLE = re.compile(r"\(thesis ([TFS]\d[\w.]*)\)")
@@ -41,10 +42,14 @@ def describe(varies: dict[str, Any]) -> str:
 def child_of(definition: StudyDefinition, fingerprint: str, recipe: Recipe) -> Child:
     """A cell as the study's MLflow run shows it, named by its row or by what it changes."""
     base = definition.base()
+    generation = generation_of(recipe, base) if definition.population else 0
+    if generation:  # its line is told by their number: MLflow's parameters are of this stage
+        recipe = recipe.model_copy(update={"after": base.after, "start": base.start})
     varies = varying(base, recipe)
     places = ((row.label, seed) for row in definition.rows for seed, f in row.cells.items() if f == fingerprint)
     label, seed = next(places, (describe(varies), recipe.seeds.init))
-    name = f"{label} · seed {seed}" if definition.rows else label
+    line = f" · generation {generation}" if definition.population else ""
+    name = f"{label} · seed {seed}" if definition.rows else f"{label}{line}"
     # names and paths may change without changing the cell, MLflow's parameters may not: those two are tags
     params = {k: v for k, v in flatten(recipe).items() if k not in ("name", "data.dataset")}
     # a part that was exchanged is a parameter of its own as its kind
@@ -56,6 +61,7 @@ def child_of(definition: StudyDefinition, fingerprint: str, recipe: Recipe) -> C
         "interplay.varies": ", ".join(varies) or "nothing",
         "interplay.recipe": recipe.name,
         "interplay.dataset": recipe.data.dataset,
+        **({"interplay.generation": str(generation)} if definition.population else {}),
         **_table_tag(definition.question),
     }
     changes = "".join(f"\n- `{path}`: {value_text(value)}" for path, value in varies.items())

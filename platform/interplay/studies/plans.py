@@ -26,7 +26,7 @@ from interplay.study.definition import (
 from interplay.study.driving.execution import Execution
 from interplay.study.driving.room import check_room
 from interplay.study.foresight.forecast import check_cells
-from interplay.study.foresight.preflight import check_dimensions
+from interplay.study.foresight.preflight import check_dimensions, check_weights_fit
 from interplay.study.search.objectives import violations
 from interplay.study.search.proposals import Search
 from interplay.study.search.records import CELL, is_begun, open_study
@@ -99,6 +99,8 @@ def plan_search(
     """
     check_room(execution)
     execution.check_cuts(recipe, wanted.objectives)
+    if wanted.population:
+        execution.refuse_cuts("a population")
     wanted.check(space, recipe)
     directory = study_directory(root, name or UNNAMED)
     dataset = locate_checked(recipe, root)
@@ -114,6 +116,7 @@ def plan_search(
         space=wanted.space_name,
         objectives=[str(objective) for objective in search.objectives],
         constraints=[str(constraint) for constraint in search.constraints],
+        population=search.population,
     )
     if name:
         check_definition(root, definition)
@@ -121,6 +124,8 @@ def plan_search(
     done = _finished(directory, CellStore(root))
     sample = list(_sample(space, recipe, dataset, earlier, search))
     check_cells(sample, root, execution, total=search.target, done=done)
+    if search.population:
+        check_weights_fit(sample, wanted.space_name)
     return SearchPlan(definition, search, remarks, dataset, earlier, dimensions, sample, done)
 
 

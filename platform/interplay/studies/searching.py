@@ -39,6 +39,8 @@ class Wanted:
         warm_start: studies whose finished cells the sampler is told of, as far as this search could propose them.
         retry_failed: try cells that failed once more.
         optuna_storage: address of a data base for the Optuna study instead of a file in the study's folder.
+        population: cells of a generation of population-based training, see `interplay.study.search.population`; 0 is
+            a search without generations.
     """
 
     trials: int | None = None
@@ -52,6 +54,7 @@ class Wanted:
     warm_start: Sequence[str] = ()
     retry_failed: bool = False
     optuna_storage: str = ""
+    population: int = 0
 
     def check(self, space: SpaceFunction, recipe: Recipe) -> None:
         """Refuses what can be seen without the data set.
@@ -63,7 +66,24 @@ class Wanted:
             raise InterplayError(f"a search needs at least one trial, not {self.trials}")
         check_sampler(self.sampler, len(parse_objectives(self.objectives)))
         parse_constraints(self.constraints)
+        self._check_population()
         check_feasible(bind(space, recipe), recipe)
+
+    def _check_population(self) -> None:
+        size = self.population
+        if not size:
+            return
+        if size < 2:
+            raise InterplayError(f"--population {size} has nothing to take over from; use at least 2, better 8")
+        if size > (self.trials or TRIALS):
+            raise InterplayError(
+                f"--population {size} is more than the {self.trials or TRIALS} cells of --trials; a generation takes "
+                "that many cells"
+            )
+        if len(self.objectives) > 1:
+            raise InterplayError(f"a population is ranked by one objective, not by {', '.join(self.objectives)}")
+        if self.sampler == GRID:
+            raise InterplayError("a population changes parameters as it goes, a grid has them all; leave out one")
 
     def plan(
         self, space: SpaceFunction, recipe: Recipe, dataset: Path, earlier: Cell | None, *, root: Path, name: str
@@ -98,7 +118,13 @@ class Wanted:
             warm=warm,
             retry_failed=self.retry_failed,
             storage=self.optuna_storage,
+            population=self.population,
         )
+        if self.population and len(points) > self.population:
+            raise InterplayError(
+                f"{len(points)} points to start from are more than the first generation, of {self.population}; use a "
+                "larger --population"
+            )
         return search, [f"the sampler is told of {taken}"] if warm else []
 
     def _target(self, space: Any) -> int:

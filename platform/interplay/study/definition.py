@@ -54,6 +54,7 @@ class StudyDefinition:
     every_stage: bool = False  # each seed has earlier stages of its own
     objectives: list[str] = field(default_factory=list)  # of a search, as `NAME:max`; none is the metric alone
     constraints: list[str] = field(default_factory=list)
+    population: int = 0  # of a search: cells of a generation
 
     def base(self) -> Recipe:
         return validate(self.recipe)
@@ -128,6 +129,9 @@ def _check_same(old: StudyDefinition, new: StudyDefinition) -> None:
         raise InterplayError(
             f"study {old.name!r} optimises {', '.join(before)}; choose another --name for other ones"
         )
+    if old.population != new.population:
+        had = f"--population {old.population}" if old.population else "no --population"
+        raise InterplayError(f"study {old.name!r} has {had}; keep it, or choose another --name")
     if changed := difference(old.base(), new.base()):
         paths = ", ".join(changed)
         raise InterplayError(f"study {old.name!r} was made from another recipe ({paths}); choose another --name")

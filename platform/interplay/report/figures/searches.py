@@ -132,7 +132,8 @@ def importance_figure(story: Story) -> list[Chart]:
     if found.cells < FEW:
         about += " They are few: the order may be chance."
     if found.conditional:
-        about += f" Not every cell has {', '.join(found.conditional)}: fANOVA leaves them out."
+        names_left = ", ".join(found.conditional)
+        about += f" Not every cell has {names_left}, or not within the same limits: fANOVA leaves them out."
     axis, shown = Axis("share", bounds=(0.0, 0.0)), tuple(mark for mark in marks if mark.bars)
     height = 60 + 24 * len(names)
     up = Axis("", names=tuple(reversed([_last(name) if " x " not in name else name for name in names])))

@@ -9,13 +9,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from enum import Enum
 from typing import Protocol
 
 from interplay.cluster.orders import LOST
 from interplay.data.manifest import read_manifest
 from interplay.study.driving.ledger import Ledger
-from interplay.study.search.proposals import Proposals
+from interplay.study.search.proposals import Later, Proposals
 from interplay.tracking.journal import Journal, Record, read
 from interplay.tracking.lease import Leases
 from interplay.tracking.store import (
@@ -37,12 +36,6 @@ NO_START = "its earlier stage failed"
 
 LOOK_S = 1.0
 """Seconds between two looks at the cells that others train."""
-
-
-class Later(Enum):
-    """There are cells left, and others are training them."""
-
-    WAIT = "wait"
 
 
 class Cuts(Protocol):
@@ -108,7 +101,7 @@ class Dispatch:
         if (cell := self._from_elsewhere()) is not None:
             return cell
         while (found := self._proposals.next()) is not None:
-            if self._is_ours(found):
+            if isinstance(found, Later) or self._is_ours(found):
                 return found
         return Later.WAIT if self._elsewhere else None
 

@@ -17,7 +17,8 @@ from interplay.cluster.trial import train_cell
 from interplay.errors import InterplayError
 from interplay.recipe import Recipe
 from interplay.study.driving.budget import Budget
-from interplay.study.driving.dispatch import LOOK_S, Dispatch, Later
+from interplay.study.driving.dispatch import LOOK_S, Dispatch
+from interplay.study.search.proposals import Later
 from interplay.tracking.store import Cell
 
 Executor = Literal["auto", "inline", "train"]

@@ -7,7 +7,7 @@ The rungs are rebuilt at every start from the journals of the study's cells, in 
 written: a decision that was taken is taken again. `hyperband` runs its brackets asynchronously (Li et al. 2020): the
 synchronous one pauses cells until the slowest has come, and cannot be rebuilt from what is stored.
 
-Population-based training is left out: a member's recipe changes while it trains, and no cell is that.
+Population-based training is no scheduler here, as it changes recipes: see `interplay.study.search.population`.
 """
 
 from __future__ import annotations

@@ -21,10 +21,11 @@ from ray import tune
 from ray.tune.search import Searcher
 
 from interplay.cluster import trainables
-from interplay.study.driving.dispatch import Dispatch, Later
+from interplay.study.driving.dispatch import Dispatch
 from interplay.study.driving.execution import Execution, make_job
 from interplay.study.driving.room import ACCELERATOR, concurrent, largest, refuse_infeasible
 from interplay.study.driving.schedulers import CellScheduler, Rungs
+from interplay.study.search.proposals import Later
 from interplay.tracking.store import PRUNED, STOPPED, Cell
 
 _HEAD = "node:__internal_head__"

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from interplay.data.labels import class_count
+from interplay.data.manifest import read_manifest
 from interplay.errors import InterplayError
 from interplay.recipe import Recipe
 from interplay.study.ablation import BASELINE, Ablation
-from interplay.study.foresight.effects import Effects, differ
+from interplay.study.foresight.effects import Effects, built_on_meta, differ
 from interplay.study.search.spaces import Space, SpaceFunction, bind, changes_of, random_draws
+from interplay.tracking.store import Cell
 
 _PAIRS = 6
 
@@ -27,6 +30,32 @@ def check_dimensions(space: SpaceFunction, base: Recipe, name: str) -> list[str]
             "remove the dimension or switch on what it belongs to"
         )
     return dimensions
+
+
+def check_weights_fit(cells: Sequence[Cell], space: str) -> None:
+    """Refuses a population whose members cannot take over each other's weights.
+
+    Args:
+        cells: some that the space proposes.
+        space: its name.
+
+    Raises:
+        InterplayError: if their models have weights of different names or shapes, at one resolution.
+    """
+    shapes = {}
+    for cell in cells:
+        recipe, classes = cell.recipe, class_count(read_manifest(cell.dataset), cell.recipe)
+        model = built_on_meta(recipe.model, classes, cells[0].recipe.data.resolution)
+        shapes[recipe.model] = {name: tuple(value.shape) for name, value in model.state_dict().items()}
+    first = next(iter(shapes.values()))
+    for other in shapes.values():
+        if different := [name for name, shape in first.items() if other.get(name) != shape] or set(other) - set(
+            first
+        ):
+            raise InterplayError(
+                f"a population's cells start from each other's weights, and {space} changes them ({min(different)}); "
+                "leave out what changes the model's size"
+            )
 
 
 def check_rows(ablation: Ablation, base: Recipe) -> list[str]:

@@ -17,6 +17,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from interplay.errors import InterplayError
 from interplay.study.search.objectives import Objective
+from interplay.study.search.records import PARENT
 
 FEWEST, FEW = 4, 10
 """Finished cells without which nothing is computed, and below which the numbers mean little."""
@@ -32,7 +33,8 @@ class Importance:
 
     Attributes:
         name: of the parameter.
-        fanova: share of the variance it explains alone (Hutter et al. 2014); None if some cells lack it.
+        fanova: share of the variance it explains alone (Hutter et al. 2014); None if some cells lack it, or have
+            other limits of it.
         ped_anova: how much it sets the best cells apart (Watanabe et al. 2023); also where it is conditional.
         cells: finished cells that have it.
     """
@@ -62,8 +64,8 @@ class Importances:
 
     @property
     def conditional(self) -> tuple[str, ...]:
-        """Dimensions that not every cell has: fANOVA and interactions leave them out."""
-        return tuple(i.name for i in self.of if i.cells < self.cells)
+        """Dimensions that not every cell has, or not within the same limits: fANOVA and pairs leave them out."""
+        return tuple(i.name for i in self.of if i.fanova is None)
 
 
 def importances(
@@ -71,10 +73,14 @@ def importances(
 ) -> Importances:
     """What mattered for the objective `by` of a search; with `most`, over so many of its cells, evenly chosen.
 
+    Of a population only the first generation is looked at: later ones have more behind them than their parameters.
+
     Raises:
         InterplayError: if fewer than four cells are finished.
     """
-    trials = [t for t in study.get_trials(deepcopy=False) if t.state == TrialState.COMPLETE]
+    trials = [
+        t for t in study.get_trials(deepcopy=False) if t.state == TrialState.COMPLETE and PARENT not in t.user_attrs
+    ]
     if len(trials) < FEWEST:
         raise InterplayError(f"importance takes {FEWEST} finished cells, better {FEW}; there are {len(trials)}")
     if most is not None and len(trials) > most:
@@ -86,7 +92,7 @@ def importances(
 
     if len({worse(trial) for trial in trials}) == 1:
         return Importances(by, len(trials), (), ())
-    everywhere = sorted(set.intersection(*(set(t.params) for t in trials)))
+    everywhere = _shared(trials)
     one = _single(trials, worse)
     share = min(0.5, max(0.1, _TOP / len(trials)))
     with warnings.catch_warnings():
@@ -100,6 +106,12 @@ def importances(
     pairs = _interactions(trials, everywhere, worse) if len(everywhere) > 1 else []
     order = sorted(found, key=lambda i: (i.fanova is None, -(i.fanova or 0.0), -i.ped_anova))
     return Importances(by, len(trials), tuple(order), tuple(pairs))
+
+
+def _shared(trials: Sequence[FrozenTrial]) -> list[str]:
+    """Dimensions that every cell has, within the same limits."""
+    first = trials[0].distributions
+    return sorted(name for name in first if all(t.distributions.get(name) == first[name] for t in trials))
 
 
 def _single(trials: Sequence[FrozenTrial], worse: Callable[[FrozenTrial], float]) -> optuna.Study:

@@ -12,6 +12,7 @@ import json
 from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from enum import Enum
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
@@ -19,19 +20,31 @@ from typing import Any, Protocol
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
+from interplay.counter_rng import torch_seed
 from interplay.data.manifest import Manifest, read_manifest
 from interplay.errors import InterplayError
 from interplay.recipe import Recipe
 from interplay.study.search.objectives import TOP1, Constraint, Objective, values, violations
 from interplay.study.search.points import StartPoint, WarmCell
-from interplay.study.search.records import CELL, CHANGES, MESSAGE, POINT, Records, open_study
+from interplay.study.search.population import Member, descended, heir
+from interplay.study.search.records import CELL, CHANGES, MESSAGE, PARENT, POINT, Records, open_study
 from interplay.study.search.samplers import GRID, attempts_of
 from interplay.study.search.sampling import REJECTED, Sampling, complete, infeasible
-from interplay.study.search.spaces import SpaceFunction, Unsuited, bind, changes_of, grid, replay
+from interplay.study.search.spaces import SpaceFunction, Unsuited, bind, changes_of, grid, is_allowed, replay
 from interplay.tracking.journal import epochs, read
 from interplay.tracking.store import FINISHED, Cell, CellResult, CellStore
 
-__all__ = ["CELL", "CHANGES", "MESSAGE", "ListedCells", "OptunaProposals", "Proposals", "Search", "open_study"]
+__all__ = [
+    "CELL",
+    "CHANGES",
+    "MESSAGE",
+    "Later",
+    "ListedCells",
+    "OptunaProposals",
+    "Proposals",
+    "Search",
+    "open_study",
+]
 
 _RANDOM = 200
 """Random draws, after the sampler's own, before a space counts as exhausted."""
@@ -39,10 +52,16 @@ _RANDOM = 200
 _WARM = "warm_start"
 
 
+class Later(Enum):
+    """There are cells left, and none can be trained yet."""
+
+    WAIT = "wait"
+
+
 class Proposals(Protocol):
     """Hands out cells to be trained, and is told what became of them."""
 
-    def next(self) -> Cell | None:
+    def next(self) -> Cell | Later | None:
         """The next cell to train, or None when there is none left."""
         ...
 
@@ -78,6 +97,7 @@ class Search:
         warm: finished cells of other studies, told to the sampler.
         retry_failed: try cells that failed once more.
         storage: address of a data base for the Optuna study; "" is a file in the study's folder.
+        population: cells of a generation, each of which starts from the one before; 0 is no generations.
     """
 
     target: int
@@ -89,6 +109,7 @@ class Search:
     warm: tuple[WarmCell, ...] = ()
     retry_failed: bool = False
     storage: str = ""
+    population: int = 0
 
 
 class OptunaProposals:
@@ -110,8 +131,9 @@ class OptunaProposals:
         # a sampler that cannot work is refused before anything is written
         self._memory = Sampling(search.objectives, search.sampler, search.seed)
         self._records = Records(directory, search.objectives, search.storage)
-        self._numbers: dict[str, int] = {}  # fingerprint -> number of its last record
+        self._numbers: dict[str, int] = {}  # fingerprint -> number of its last record; in order of their first
         self._asked: dict[str, int] = {}  # fingerprint -> number of the same trial in memory
+        self._cells: dict[str, Cell] = {}
         self._running: dict[str, Cell] = {}
         self._unfinished: deque[Cell] = deque()
         self._failed: dict[str, FrozenTrial] = {}
@@ -123,13 +145,14 @@ class OptunaProposals:
 
     def known(self) -> list[Cell]:
         """The cells the study has already, in the order they were proposed."""
-        records = {record.user_attrs[CELL]: record for record in self._records.all()}
-        return [self._cell(record) for record in records.values()]
+        return list(self._cells.values())
 
-    def next(self) -> Cell | None:
+    def next(self) -> Cell | Later | None:
         if self._unfinished:
             return self._unfinished.popleft()
         for cell in self._new():
+            if isinstance(cell, Later):
+                return cell
             if self._store.result(cell.fingerprint) is None:
                 return cell
             self.settle(cell.fingerprint)  # trained before, by this study or another
@@ -204,9 +227,10 @@ class OptunaProposals:
         self._failed.pop(fingerprint, None)
         if record.state == TrialState.FAIL:
             self._failed[fingerprint] = record
+        self._cells[fingerprint] = self._cell(record)
         if record.state.is_finished():
             return
-        self._running[fingerprint] = self._cell(record)
+        self._running[fingerprint] = self._cells[fingerprint]
         if self._store.result(fingerprint) is not None:
             self.settle(fingerprint)
         else:
@@ -219,32 +243,65 @@ class OptunaProposals:
             return None  # the space has changed since
 
     def _cell(self, record: FrozenTrial) -> Cell:
-        return self._changed(json.loads(record.user_attrs[CHANGES]))
+        parent = record.user_attrs.get(PARENT)
+        return self._changed(json.loads(record.user_attrs[CHANGES]), self._cells[parent] if parent else None)
 
-    def _changed(self, changes: Mapping[str, Any]) -> Cell:
+    def _changed(self, changes: Mapping[str, Any], parent: Cell | None = None) -> Cell:
         recipe = self._base.with_(dict(changes))
         if recipe.after != self._base.after:
             raise InterplayError("a search varies one stage: search the earlier stage in a study of its own")
+        if parent is not None:
+            return Cell(descended(recipe, parent.recipe), self._dataset, parent)
         return Cell(recipe, self._dataset, self._earlier)
 
     # ---------------------------------------------------------------------------------------- what is new
-    def _new(self) -> Iterator[Cell]:
+    def _new(self) -> Iterator[Cell | Later]:
         while self._retries:
             yield self._again(self._retries.popleft())
         while len(self._numbers) < self._search.target:
-            cell = self._propose()
+            cell = self._descend() if self._generation else self._propose()
             if cell is None:
                 return
             yield cell
 
     def _again(self, failed: FrozenTrial) -> Cell:
-        cell = self._cell(failed)
-        attributes = {key: failed.user_attrs[key] for key in (CELL, CHANGES)}
+        cell = self._cells[failed.user_attrs[CELL]]
+        attributes = {key: failed.user_attrs[key] for key in (CELL, CHANGES, PARENT) if key in failed.user_attrs}
         record = self._records.add(failed, attributes, {})
         self._numbers[cell.fingerprint] = record.number
         self._asked[cell.fingerprint] = self._memory.add(record)
         self._running[cell.fingerprint] = cell
         return cell
+
+    @property
+    def _generation(self) -> int:
+        """Of the next cell, from 0; always 0 without a population."""
+        return len(self._numbers) // self._search.population if self._search.population else 0
+
+    def _descend(self) -> Cell | Later | None:
+        """The next cell of a later generation, recorded, once the one before has ended; None if it died out."""
+        size, generation = self._search.population, self._generation
+        before = list(self._numbers)[(generation - 1) * size : generation * size]
+        if any(fingerprint in self._running for fingerprint in before):
+            return Later.WAIT
+        members = [self._member(fingerprint) for fingerprint in before]
+        number = len(self._numbers)
+        for attempt in range(_RANDOM):
+            found = heir(members, number % size, torch_seed("generation", self._search.seed, generation), attempt)
+            if found is None:
+                return None
+            parent, params = found
+            trial = self._memory.ask(number, attempt, fixed=params, random=True)
+            if (cell := self._try(trial, {PARENT: parent.fingerprint}, parent)) is not None:
+                return cell
+        return None
+
+    def _member(self, fingerprint: str) -> Member:
+        cell = self._cells[fingerprint]
+        record = self._records.get(self._numbers[fingerprint])
+        values, _ = self._values(cell, self._store.result(fingerprint))
+        sign = 1.0 if self._search.objectives[0].maximise else -1.0
+        return Member(cell, record.params, record.distributions, sign * values[0] if values else None)
 
     def _propose(self) -> Cell | None:
         """A cell the study does not have yet, recorded; None if the space seems to hold no more."""
@@ -283,11 +340,14 @@ class OptunaProposals:
                 return found
         return None
 
-    def _try(self, trial: optuna.Trial, attributes: Mapping[str, Any]) -> Cell | None:
+    def _try(self, trial: optuna.Trial, attributes: Mapping[str, Any], parent: Cell | None = None) -> Cell | None:
         """The cell of what `trial` suggests, recorded, if it is new and may be trained."""
         changes = dict(self._space(trial))
+        if not is_allowed(trial):
+            self._memory.reject(trial)
+            return None
         try:
-            cell = self._changed(changes)
+            cell = self._changed(changes, parent)
         except InterplayError as error:
             self._refused = str(error)
             self._memory.reject(trial, {"recipe": 1.0})
@@ -304,7 +364,7 @@ class OptunaProposals:
         record = self._records.add(drawn, {**named, **kept, **attributes}, system)
         self._numbers[cell.fingerprint] = record.number
         self._asked[cell.fingerprint] = trial.number
-        self._running[cell.fingerprint] = cell
+        self._running[cell.fingerprint] = self._cells[cell.fingerprint] = cell
         return cell
 
     def _broken(self, cell: Cell) -> dict[str, float]:

@@ -29,6 +29,9 @@ CELL, CHANGES, MESSAGE = "cell", "changes", "message"
 POINT = "point"
 """User attribute: the name of the point that was asked for, if the sampler did not choose it."""
 
+PARENT = "parent"
+"""User attribute: the fingerprint of the cell of the generation before that a population's cell starts from."""
+
 PASSWORD = "INTERPLAY_OPTUNA_PASSWORD"
 """Environment variable with the password of a data base; it is never stored."""
 
@@ -55,6 +58,10 @@ class Records:
     def all(self) -> list[FrozenTrial]:
         """Every record, in the order they were made."""
         return self._study.get_trials(deepcopy=False)
+
+    def get(self, number: int) -> FrozenTrial:
+        """The record of that number."""
+        return self._study.get_trials(deepcopy=False)[number]
 
     def add(
         self, like: FrozenTrial, attributes: Mapping[str, Any], system_attributes: Mapping[str, Any]

@@ -161,6 +161,15 @@ class _Given(optuna.trial.FixedTrial):
             raise Unsuited(f"{name}={value!r} is not in {distribution}") from None
 
 
+def is_allowed(trial: optuna.Trial) -> bool:
+    """Whether a trial has values that its space allows: Optuna takes a value that it is given as it is."""
+    try:
+        optuna.trial.create_trial(params=trial.params, distributions=trial.distributions, value=0.0)
+    except ValueError:
+        return False
+    return True
+
+
 def replay(space: Space, answers: Mapping[str, Any]) -> FrozenTrial:
     """The trial on which `space` was suggested what `answers` holds: parameters and distributions.
 
