@@ -1,6 +1,6 @@
 """Seconds from `interplay submit` to the first optimiser step, on a head that is warm, and where they go.
 
-    python tests/bench/cold_start.py [--rounds 3]
+    python tests/bench/cold_start.py [--rounds 3] [--executors inline train]
 
 Each round submits a study of two cells to a head on this machine and stops it when its first cell has ended. The
 first round writes the data set, warms file caches, and is left out.
@@ -77,10 +77,12 @@ def _job(head: Head, name: str) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=3)
-    rounds = parser.parse_args().rounds
+    parser.add_argument("--executors", nargs="*", default=["inline", "train"])
+    options = parser.parse_args()
+    rounds = options.rounds
     print(f"{os.cpu_count()} CPUs, code {code_revision()}; median of {rounds} (min to max), seconds")
     with tempfile.TemporaryDirectory() as folder, running_head("--num-cpus=2") as head:
-        for executor in ("inline", "train"):
+        for executor in options.executors:
             root = Path(folder) / executor
             found = [once(head, root, executor, seed) for seed in range(rounds + 1)][1:]
             print(f"\n{executor}")
