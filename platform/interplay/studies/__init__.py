@@ -20,7 +20,7 @@ from interplay.study.ablation import BASELINE, Ablation, Row
 from interplay.study.cells import cell_of
 from interplay.study.definition import StudyDefinition, study_directory
 from interplay.study.driving.execution import Execution
-from interplay.study.driving.room import given_cluster
+from interplay.study.driving.room import cluster_with_room
 from interplay.study.search.proposals import ListedCells, OptunaProposals, Proposals
 from interplay.study.search.spaces import SpaceFunction
 from interplay.tracking.store import FINISHED, Cell, CellStore
@@ -178,9 +178,9 @@ class _Going:
             return self.run(plan.definition, ListedCells(missing), total=len(plan.cells), known=plan.cells)
 
     def cluster(self, cells: int, missing: int) -> AbstractContextManager[None]:
-        """The cluster that is there already, if it is needed: it must have room before anything is written."""
+        """A cluster, if one is needed: it must have room before anything is written."""
         needed = missing > 0 and not self.execution.alone(cells)
-        return given_cluster(self.execution, self.verbose) if needed else nullcontext()
+        return cluster_with_room(self.execution, self.verbose) if needed else nullcontext()
 
     def training(self, recipe: Recipe, name: str) -> StudyOutcome:
         self.execution.refuse_cuts("a single training")

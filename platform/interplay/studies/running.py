@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from interplay.cluster.session import session
 from interplay.report.page import study_page
 from interplay.report.study import study_table
 from interplay.studies.naming import child_of, study_view
@@ -80,7 +79,7 @@ def locked_study(root: Path, definition: StudyDefinition) -> Iterator[Path]:
 
 @dataclass(frozen=True)
 class Run:
-    """One run of a study: cells to Tune, journals to MLflow, progress to the person."""
+    """One run of a study: cells to Tune, which needs a cluster, journals to MLflow, progress to the person."""
 
     root: Path
     definition: StudyDefinition
@@ -125,8 +124,7 @@ class Run:
         """False if it was interrupted."""
         if self.execution.alone(total):
             return run_here(dispatch, self.execution)
-        with session(self.verbose):
-            return run_cells(dispatch, self.execution, self._directory() / "tune")
+        return run_cells(dispatch, self.execution, self._directory() / "tune")
 
     def _directory(self) -> Path:
         return study_directory(self.root, self.definition.name)

@@ -54,13 +54,15 @@ def refuse_infeasible(execution: Execution, nodes: Sequence[Mapping[str, Any]], 
 
 
 def check_room(execution: Execution) -> None:
-    """As `refuse_infeasible` for a cluster of this machine, before one is started; see `given_cluster` on others.
+    """As `refuse_infeasible` for a cluster of this machine, before one is started; `cluster_with_room` asks others.
 
     Raises:
         InterplayError: if this machine has too little.
     """
     execution.chosen()
-    if _is_given():
+    import ray
+
+    if os.environ.get("RAY_ADDRESS") or ray.is_initialized():
         return
     import torch
 
@@ -70,15 +72,12 @@ def check_room(execution: Execution) -> None:
 
 
 @contextmanager
-def given_cluster(execution: Execution, verbose: bool) -> Iterator[None]:
-    """In this block the cluster of `$RAY_ADDRESS` is joined, and has room; without one, nothing is done.
+def cluster_with_room(execution: Execution, verbose: bool) -> Iterator[None]:
+    """In this block there is a cluster, joined or started (`session`), that can train a cell.
 
     Raises:
         InterplayError: if it can never give what a cell asks for.
     """
-    if not _is_given():
-        yield
-        return
     import ray
 
     from interplay.cluster.session import session
@@ -86,12 +85,6 @@ def given_cluster(execution: Execution, verbose: bool) -> Iterator[None]:
     with session(verbose):
         refuse_infeasible(execution, ray.nodes(), autoscales=bool(largest()))
         yield
-
-
-def _is_given() -> bool:
-    import ray
-
-    return bool(os.environ.get("RAY_ADDRESS")) or ray.is_initialized()
 
 
 def largest() -> dict[str, float]:

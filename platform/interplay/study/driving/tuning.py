@@ -23,7 +23,7 @@ from ray.tune.search import Searcher
 from interplay.cluster import trainables
 from interplay.study.driving.dispatch import Dispatch
 from interplay.study.driving.execution import Execution, make_job
-from interplay.study.driving.room import ACCELERATOR, concurrent, largest, refuse_infeasible
+from interplay.study.driving.room import ACCELERATOR, concurrent, largest
 from interplay.study.driving.schedulers import CellScheduler, Rungs
 from interplay.study.search.proposals import Later
 from interplay.tracking.store import PRUNED, STOPPED, Cell
@@ -40,59 +40,62 @@ STOP_S = 20.0
 
 
 def run_cells(dispatch: Dispatch, execution: Execution, scratch: Path) -> bool:
-    """Trains every cell that `dispatch` hands out.
+    """Trains every cell that `dispatch` hands out, on the cluster that this process has joined.
 
     Every call builds a fresh Tuner from what is missing: there is no Tune state to restore. What Tune writes
     goes to the folder `scratch`, on storage that every node sees, and is removed afterwards.
 
     Returns:
         False if it was interrupted.
-
-    Raises:
-        InterplayError: if the cluster can never give what a cell asks for.
     """
-    grown = largest()
-    refuse_infeasible(execution, ray.nodes(), autoscales=bool(grown))
-    executor = execution.chosen()
-    concurrency = execution.concurrency or concurrent(execution, ray.cluster_resources(), grown)
-
-    def job(cell: Cell) -> dict[str, str]:
-        return make_job(cell, dispatch, execution, executor).ticket(scratch / "jobs")
-
-    if executor == "inline":
-        bundle = {"CPU": execution.threads, "GPU": execution.gpus}
-        if execution.accelerator:
-            bundle[f"{ACCELERATOR}{execution.accelerator}"] = 0.001
-        trainable = tune.with_resources(trainables.inline, tune.PlacementGroupFactory([bundle]))
-    else:
-        trainable = tune.with_resources(trainables.ray_train, tune.PlacementGroupFactory([{_HEAD: 0.001}]))
+    concurrency = execution.concurrency or concurrent(execution, ray.cluster_resources(), largest())
     with _orderly_stop(dispatch) as stopped:
         while True:
             shutil.rmtree(scratch, ignore_errors=True)  # of a driver that was killed, or of the round before
-            tuner = tune.Tuner(
-                trainable,
-                tune_config=tune.TuneConfig(
-                    search_alg=_CellSearcher(dispatch, job, stopped),
-                    scheduler=_scheduler(dispatch),
-                    num_samples=-1,
-                    max_concurrent_trials=concurrency,
-                    reuse_actors=True,
-                    trial_name_creator=lambda trial: str(trial.config["fingerprint"]),
-                    trial_dirname_creator=lambda trial: str(trial.config["fingerprint"]),
-                ),
-                run_config=tune.RunConfig(
-                    name="cells",
-                    storage_path=str(scratch),
-                    failure_config=tune.FailureConfig(max_failures=MAX_FAILURES),
-                    verbose=0,
-                    callbacks=[_Attempts(dispatch, execution)],
-                ),
-            )
-            tuner.fit()
+            _tuner(dispatch, execution, concurrency, scratch, stopped).fit()
             if stopped() or not dispatch.left:
                 break
     shutil.rmtree(scratch, ignore_errors=True)
     return not stopped()
+
+
+def _tuner(
+    dispatch: Dispatch, execution: Execution, concurrency: int, scratch: Path, stopped: Callable[[], bool]
+) -> tune.Tuner:
+    executor = execution.chosen()
+
+    def job(cell: Cell) -> dict[str, str]:
+        return make_job(cell, dispatch, execution, executor).ticket(scratch / "jobs")
+
+    return tune.Tuner(
+        _trainable(execution),
+        tune_config=tune.TuneConfig(
+            search_alg=_CellSearcher(dispatch, job, stopped),
+            scheduler=_scheduler(dispatch),
+            num_samples=-1,
+            max_concurrent_trials=concurrency,
+            reuse_actors=True,
+            trial_name_creator=lambda trial: str(trial.config["fingerprint"]),
+            trial_dirname_creator=lambda trial: str(trial.config["fingerprint"]),
+        ),
+        run_config=tune.RunConfig(
+            name="cells",
+            storage_path=str(scratch),
+            failure_config=tune.FailureConfig(max_failures=MAX_FAILURES),
+            verbose=0,
+            callbacks=[_Attempts(dispatch, execution)],
+        ),
+    )
+
+
+def _trainable(execution: Execution) -> Any:
+    """What a trial runs, with what it asks the cluster for."""
+    if execution.chosen() == "train":
+        return tune.with_resources(trainables.ray_train, tune.PlacementGroupFactory([{_HEAD: 0.001}]))
+    bundle = {"CPU": execution.threads, "GPU": execution.gpus}
+    if execution.accelerator:
+        bundle[f"{ACCELERATOR}{execution.accelerator}"] = 0.001
+    return tune.with_resources(trainables.inline, tune.PlacementGroupFactory([bundle]))
 
 
 class _CellSearcher(Searcher):  # type: ignore[misc]
