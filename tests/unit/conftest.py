@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from interplay.data.manifest import manifest_path
+from interplay.data.manifest import Manifest, manifest_path, write_manifest
 from interplay.data.origins import origins_path
 from interplay.data.write import write_beton
+from interplay.tracking.store import CellStore
 from tests.unit import pieces
 
 
@@ -30,6 +31,19 @@ def beton(written: Path, tmp_path: Path) -> Path:
     for file in (written, manifest_path(written), origins_path(written)):
         shutil.copy(file, tmp_path / file.name)
     return path
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Path:
+    """Only the manifest: a cell's fingerprint needs no more."""
+    path = tmp_path / "none.beton"
+    write_manifest(path, Manifest("none", [["a", "b"]], {"train": 64}, (0.5,) * 3, (0.2,) * 3, 1, "00ff"))
+    return path
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> CellStore:
+    return CellStore(tmp_path)
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.trial import TrialState
 
 from interplay.cli import main
-from interplay.data.manifest import Manifest, write_manifest
 from interplay.recipe import Recipe
+from interplay.report.page import study_page
 from interplay.report.study import study_table
 from interplay.studies.naming import child_of
 from interplay.study.definition import SEARCH, StudyDefinition, write_definition
@@ -45,19 +45,6 @@ def space(trial: Any) -> Mapping[str, Any]:
     if policy == "rand_augment":
         changes["augment.policy.magnitude"] = trial.suggest_float("augment.policy.magnitude", 0.5, 9.0)
     return changes
-
-
-@pytest.fixture
-def dataset(tmp_path: Path) -> Path:
-    """Only the manifest: a cell's fingerprint needs no more."""
-    path = tmp_path / "none.beton"
-    write_manifest(path, Manifest("none", [["a", "b"]], {"train": 64}, (0.5,) * 3, (0.2,) * 3, 1, "00ff"))
-    return path
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> CellStore:
-    return CellStore(tmp_path)
 
 
 def proposals(tiny: Recipe, dataset: Path, store: CellStore, name: str = "p", target: int = 12) -> OptunaProposals:
@@ -219,6 +206,9 @@ def test_what_people_see(tiny: Recipe, dataset: Path, store: CellStore) -> None:
     parents = {row.fingerprint: row.parent for row in table.found}
     assert parents == {c.fingerprint: None if c.earlier is None else numbers[c.earlier.fingerprint] for c in cells}
     assert "from trial" in table.text
+    page = study_page(store.root, "p")
+    assert "from trial" in page
+    assert "A population of 4" in page
     child = child_of(definition, cells[-1].fingerprint, cells[-1].recipe)
     assert child.name.endswith(" · generation 2")
     assert child.tags["interplay.generation"] == "2"

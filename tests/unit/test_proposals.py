@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 from optuna.trial import TrialState
 
-from interplay.data.manifest import Manifest, write_manifest
 from interplay.errors import InterplayError
 from interplay.recipe import Recipe
 from interplay.study.search.proposals import CELL, CHANGES, MESSAGE, ListedCells, OptunaProposals, Search, open_study
@@ -41,19 +40,6 @@ def half_feasible(trial: Any) -> Mapping[str, Any]:
         "model.heads": trial.suggest_categorical("model.heads", [1, 2, 3, 4, 5, 7, 8, 16]),
         "data.batch_size": trial.suggest_int("data.batch_size", 16, 48, step=16),
     }
-
-
-@pytest.fixture
-def dataset(tmp_path: Path) -> Path:
-    """Only the manifest: a cell's fingerprint needs no more."""
-    path = tmp_path / "none.beton"
-    write_manifest(path, Manifest("none", [["a", "b"]], {"train": 64}, (0.5,) * 3, (0.2,) * 3, 1, "00ff"))
-    return path
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> CellStore:
-    return CellStore(tmp_path)
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from interplay.data.manifest import Manifest, write_manifest
 from interplay.errors import InterplayError
 from interplay.recipe import Recipe
 from interplay.study.search.objectives import parse_constraints, parse_objectives
@@ -45,13 +44,6 @@ def discrete(trial: Any) -> Mapping[str, Any]:
         changes["model.depth"] = trial.suggest_int("model.depth", 1, 2)
     changes["model.drop_path"] = trial.suggest_float("model.drop_path", 0.05, 0.15, step=0.05)
     return changes
-
-
-@pytest.fixture
-def dataset(tmp_path: Path) -> Path:
-    path = tmp_path / "none.beton"
-    write_manifest(path, Manifest("none", [["a", "b"]], {"train": 64}, (0.5,) * 3, (0.2,) * 3, 1, "00ff"))
-    return path
 
 
 def finish(store: CellStore, cell: Cell) -> None:

@@ -53,7 +53,7 @@ def execution_options(command: Command) -> Command:
             default="none",
             show_default=True,
             type=click.Choice(["none", "asha", "hyperband"]),
-            help="Cut cells that are behind. For searches only; early accuracy misleads.",
+            help="Cut cells that are behind. For searches only; early accuracy misleads. PBT is --population.",
         ),
         click.option("--channels-last", is_flag=True, help="Memory format that convolutions on GPUs prefer."),
         click.option("--compile", is_flag=True, help="Let torch compile the model's blocks."),

@@ -21,11 +21,15 @@ from ray.exceptions import RayActorError
 MAX_FAILURES = 3
 """How often a job's workers are started again from the last checkpoint."""
 
+LEAST_BETWEEN_SIZES_S = 10.0
+"""Seconds that a job with fewer workers than it asks for trains before it looks whether there is room for more."""
+
 
 def train_with_ray(job: dict[str, Any]) -> None:
     """Trains the cell of a plain `Job` with its number of workers; blocks until `result.json` is there.
 
-    Lost workers are replaced by Ray Train and go on from the cell's last checkpoint. If a scheduler asks, epochs go
+    Lost workers are replaced by Ray Train and go on from the cell's last checkpoint; so do all when there is room for
+    more of them again, if the job may have had fewer. If a scheduler asks, epochs go
     from the first worker over Ray Train's controller to Tune.
 
     Raises:
@@ -46,6 +50,8 @@ def train_with_ray(job: dict[str, Any]) -> None:
             use_gpu=bool(job["gpus"]),
             resources_per_worker={"CPU": job["threads"]} | ({"GPU": job["gpus"]} if job["gpus"] else {}),
             accelerator_type=job["accelerator"] or None,
+            # growing starts all workers again from the last checkpoint: it must not cost half of what they do between
+            elastic_resize_monitor_interval_s=max(LEAST_BETWEEN_SIZES_S, 2 * job["checkpoint_every_s"]),
         ),
         run_config=ray.train.RunConfig(
             name=job["fingerprint"],

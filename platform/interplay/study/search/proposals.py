@@ -133,7 +133,7 @@ class OptunaProposals:
         self._records = Records(directory, search.objectives, search.storage)
         self._numbers: dict[str, int] = {}  # fingerprint -> number of its last record; in order of their first
         self._asked: dict[str, int] = {}  # fingerprint -> number of the same trial in memory
-        self._cells: dict[str, Cell] = {}
+        self._members: dict[str, Cell] = {}  # of a population: others need not stay in memory
         self._running: dict[str, Cell] = {}
         self._unfinished: deque[Cell] = deque()
         self._failed: dict[str, FrozenTrial] = {}
@@ -145,7 +145,8 @@ class OptunaProposals:
 
     def known(self) -> list[Cell]:
         """The cells the study has already, in the order they were proposed."""
-        return list(self._cells.values())
+        records = {record.user_attrs[CELL]: record for record in self._records.all()}
+        return [self._cell(record) for record in records.values()]
 
     def next(self) -> Cell | Later | None:
         if self._unfinished:
@@ -227,10 +228,11 @@ class OptunaProposals:
         self._failed.pop(fingerprint, None)
         if record.state == TrialState.FAIL:
             self._failed[fingerprint] = record
-        self._cells[fingerprint] = self._cell(record)
+        if self._search.population:
+            self._members[fingerprint] = self._cell(record)
         if record.state.is_finished():
             return
-        self._running[fingerprint] = self._cells[fingerprint]
+        self._running[fingerprint] = self._cell(record)
         if self._store.result(fingerprint) is not None:
             self.settle(fingerprint)
         else:
@@ -244,7 +246,7 @@ class OptunaProposals:
 
     def _cell(self, record: FrozenTrial) -> Cell:
         parent = record.user_attrs.get(PARENT)
-        return self._changed(json.loads(record.user_attrs[CHANGES]), self._cells[parent] if parent else None)
+        return self._changed(json.loads(record.user_attrs[CHANGES]), self._members[parent] if parent else None)
 
     def _changed(self, changes: Mapping[str, Any], parent: Cell | None = None) -> Cell:
         recipe = self._base.with_(dict(changes))
@@ -265,7 +267,7 @@ class OptunaProposals:
             yield cell
 
     def _again(self, failed: FrozenTrial) -> Cell:
-        cell = self._cells[failed.user_attrs[CELL]]
+        cell = self._cell(failed)
         attributes = {key: failed.user_attrs[key] for key in (CELL, CHANGES, PARENT) if key in failed.user_attrs}
         record = self._records.add(failed, attributes, {})
         self._numbers[cell.fingerprint] = record.number
@@ -297,7 +299,7 @@ class OptunaProposals:
         return None
 
     def _member(self, fingerprint: str) -> Member:
-        cell = self._cells[fingerprint]
+        cell = self._members[fingerprint]
         record = self._records.get(self._numbers[fingerprint])
         values, _ = self._values(cell, self._store.result(fingerprint))
         sign = 1.0 if self._search.objectives[0].maximise else -1.0
@@ -364,7 +366,9 @@ class OptunaProposals:
         record = self._records.add(drawn, {**named, **kept, **attributes}, system)
         self._numbers[cell.fingerprint] = record.number
         self._asked[cell.fingerprint] = trial.number
-        self._running[cell.fingerprint] = self._cells[cell.fingerprint] = cell
+        self._running[cell.fingerprint] = cell
+        if self._search.population:
+            self._members[cell.fingerprint] = cell
         return cell
 
     def _broken(self, cell: Cell) -> dict[str, float]:
