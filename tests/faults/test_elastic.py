@@ -6,6 +6,7 @@ import os
 import random
 import subprocess
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -23,13 +24,18 @@ from tests.faults.drills import MARKS
 
 pytestmark = MARKS
 
-EPOCHS = 60
+EPOCHS = 500
+"""More than are trained while a node is missed and another one found: the job is stopped then."""
 
 
 @pytest.fixture
 def recipe() -> Recipe:
-    """Nothing that each worker draws by itself; 64 images are 32 pairs, which 3 workers share as 11, 11 and 10."""
+    """Nothing that each worker draws by itself; 64 images are 32 pairs, which 3 workers share as 11, 11 and 10.
+
+    In double precision: what sums in another order differ by grows over so many steps.
+    """
     changes = {"model.width": 24, "model.drop_path": 0.0, "augment.repeats": 1, "schedule.epochs": EPOCHS}
+    changes["precision"] = "fp64"
     return find_recipe("digits.deit_small_patch4").with_(changes)
 
 
@@ -54,8 +60,6 @@ def test_fewer_and_more_workers(recipe: Recipe, tmp_path: Path) -> None:
     file, root = tmp_path / "recipe.yaml", tmp_path / "elastic"
     file.write_text(to_yaml(recipe), encoding="utf-8")
     dataset = locate("digits", root / "datasets")
-    alone: list[float] = []
-    fit(recipe, beton_loaders(dataset, recipe), report=lambda metrics, _: alone.append(metrics["train/loss"]))
 
     options = ["--workers", str(NODES), "--fewest-workers", "1", "--checkpoint-every", "0"]
     with cluster(tmp_path / "notices", several=True, verbose=False) as bring:
@@ -66,10 +70,27 @@ def test_fewer_and_more_workers(recipe: Recipe, tmp_path: Path) -> None:
             assert strike("node", process.pid, random.Random(0))
             wait_for_starts(root, 2, process)
             bring()
-            assert victim.finish(process) == 0, victim.log.read_text()
+            wait_for_starts(root, 3, process)
+            assert victim.reaches(starts_of(root)[-1][0] + 3, process), victim.log.read_text()
+            process.terminate()
+            assert victim.finish(process) == 130, victim.log.read_text()
 
     starts = starts_of(root)
     assert [workers for _, workers in starts] == [NODES, NODES - 1, NODES]
-    assert 4 <= starts[1][0] < starts[2][0] < EPOCHS
+    assert 4 <= starts[1][0] < starts[2][0]
     losses = {epoch: record["metrics"]["train/loss"] for epoch, record in epochs(records_of(root)).items()}
-    assert losses == pytest.approx(dict(enumerate(alone, 1)), rel=1e-5)
+    assert losses == pytest.approx(losses_alone(recipe, dataset, max(losses)), rel=1e-5)
+
+
+def losses_alone(recipe: Recipe, dataset: Path, most: int) -> dict[int, float]:
+    """Of the first epochs, with one worker that nobody disturbs."""
+    found: dict[int, float] = {}
+
+    def report(metrics: dict[str, float], _: object) -> None:
+        found[int(metrics["epoch"])] = metrics["train/loss"]
+        if len(found) == most:
+            raise StopIteration
+
+    with suppress(StopIteration):
+        fit(recipe, beton_loaders(dataset, recipe), report=report)
+    return found
