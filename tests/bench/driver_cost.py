@@ -115,7 +115,8 @@ def main() -> None:
         print(f"{name:12} {wall:7.1f} s, {wall / n:.4f} s a cell; between cells {ends}; driver {memory}")
     long, short = runs[1], [runs[0], runs[2]]
     inner = long[3].per_cell(0, long[1]) / statistics.fmean(r[3].per_cell(0, r[1]) for r in short)
-    print(f"seconds between two cells, {long[1]} against {few}: ratio {inner:.2f}")
+    whole = long[2] / long[1] / statistics.fmean(r[2] / r[1] for r in short)
+    print(f"seconds a cell, {long[1]} against {few}: ratio {whole:.2f}; between two cells {inner:.2f}")
 
 
 if __name__ == "__main__":
