@@ -18,7 +18,7 @@ demo: setup
 # what starts clusters and kills them has the machine to itself; the rest shares it
 test: setup
 	$(BIN)/python -m pytest -m "not gpu" -n 2 --dist loadscope --ignore tests/cluster --ignore tests/faults
-	$(BIN)/python -m pytest -m "not gpu" tests/cluster tests/faults
+	$(BIN)/python -m pytest -m "not gpu" --durations 12 tests/cluster tests/faults
 
 test-quick: setup
 	$(BIN)/python -m pytest -m "not gpu and not slow and not faults and not browser" -n 2 --dist loadscope -q

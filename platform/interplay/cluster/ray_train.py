@@ -36,6 +36,9 @@ def train_with_ray(job: dict[str, Any]) -> None:
         Stopped: its driver ended it, or lost it.
         Exception: what the training raised, or a job that ended without a result.
     """
+    if job["fewest_workers"]:
+        # what such a job asks for is there, or was on a node that is gone: a minute of waiting tells no more
+        os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "10")
     callbacks = []
     if job["asks"]:
         from ray.tune.integration.ray_train import TuneReportCallback
