@@ -16,7 +16,11 @@ os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")
 
 import ray.train
 import ray.train.torch
+from ray import PlacementGroupID
+from ray._private.state import state
+from ray.core.generated.gcs_pb2 import PlacementGroupTableData
 from ray.exceptions import RayActorError
+from ray.util.placement_group import PlacementGroup, remove_placement_group
 
 MAX_FAILURES = 3
 """How often a job's workers are started again from the last checkpoint."""
@@ -72,12 +76,27 @@ def train_with_ray(job: dict[str, Any]) -> None:
 def _fit(trainer: ray.train.torch.TorchTrainer) -> None:
     """Runs the job. Ray Train replaces its workers, but its controller nobody: a job that lost it begins again."""
     for left in reversed(range(MAX_FAILURES + 1)):
+        remove_orphaned_groups()
         try:
             trainer.fit()
             return
         except RayActorError:
             if not left:
                 raise
+
+
+def remove_orphaned_groups() -> None:
+    """Gives back what dead actors of this driver had asked for.
+
+    A controller that is killed before its workers have their placement group leaves it behind: Ray keeps the group
+    until the driver ends, Ray Train's own cleaner knows only those that were ready, and no other job gets their CPUs.
+    """
+    job = ray.get_runtime_context().get_job_id()
+    table = state._connect_and_get_accessor().get_placement_group_table()  # Ray's public tables do not tell whose
+    for group in map(PlacementGroupTableData.FromString, table):
+        owned = group.creator_actor_id.strip(b"\xff") and group.creator_job_id.hex() == job
+        if owned and group.creator_actor_dead and group.state != PlacementGroupTableData.REMOVED:
+            remove_placement_group(PlacementGroup(PlacementGroupID(group.placement_group_id)))
 
 
 def _say_why(job: dict[str, Any]) -> None:
