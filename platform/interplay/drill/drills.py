@@ -47,7 +47,7 @@ FAULTS = {
     "nan": "the loss of some cells becomes NaN in the middle of their training",
     "memory": "some cells run out of memory in the middle of their training",
 }
-_LAST = 0.75
+_LAST = 0.6
 """Moments come before this part of the study's epochs, so that there is something left to break."""
 _JITTER_S = 0.5
 _AWAY_S = (1.0, 6.0)
