@@ -33,8 +33,8 @@ def train_with_ray(job: dict[str, Any]) -> None:
     """Trains the cell of a plain `Job` with its number of workers; blocks until `result.json` is there.
 
     Lost workers are replaced by Ray Train and go on from the cell's last checkpoint; so do all when there is room for
-    more of them again, if the job may have had fewer. If a scheduler asks, epochs go
-    from the first worker over Ray Train's controller to Tune.
+    more of them again, if the job may have had fewer. If a scheduler asks, epochs go from the first worker over Ray
+    Train's controller to Tune.
 
     Raises:
         Stopped: its driver ended it, or lost it.

@@ -61,7 +61,7 @@ def search_table(rows: Sequence[SearchRow], most: int | None = None) -> Table:
         [
             str(row.number),
             row.fingerprint,
-            *([str(row.parent) if row.parent is not None else DASH] if descended else []),
+            *([value_text(row.parent)] if descended else []),
             *(["*" if row.front else ""] if front else []),
             _number(row.val),
             _number(row.test),

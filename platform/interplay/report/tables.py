@@ -86,7 +86,7 @@ def search_grid(story: Story, linked: Collection[str]) -> Grid:
     for row in story.found[:MOST_BEST]:
         values = [
             _to_cell(f"trial {row.number}", row.fingerprint, linked, row.number),
-            *((Value(str(row.parent) if row.parent is not None else DASH),) if descended else ()),
+            *((_parameter(row.parent),) if descended else ()),
             *((Value("★" if row.front else DASH),) if front else ()),
             *(_measured(row.objectives.get(name)) for name in names),
             number(row.test),

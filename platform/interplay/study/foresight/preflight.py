@@ -36,22 +36,19 @@ def check_weights_fit(cells: Sequence[Cell], space: str) -> None:
     """Refuses a population whose members cannot take over each other's weights.
 
     Args:
-        cells: some that the space proposes.
+        cells: some that the space proposes, of one data set.
         space: its name.
 
     Raises:
         InterplayError: if their models have weights of different names or shapes, at one resolution.
     """
-    shapes = {}
-    for cell in cells:
-        recipe, classes = cell.recipe, class_count(read_manifest(cell.dataset), cell.recipe)
-        model = built_on_meta(recipe.model, classes, cells[0].recipe.data.resolution)
+    manifest, resolution, shapes = read_manifest(cells[0].dataset), cells[0].recipe.data.resolution, {}
+    for recipe in (cell.recipe for cell in cells):
+        model = built_on_meta(recipe.model, class_count(manifest, recipe), resolution)
         shapes[recipe.model] = {name: tuple(value.shape) for name, value in model.state_dict().items()}
     first = next(iter(shapes.values()))
     for other in shapes.values():
-        if different := [name for name, shape in first.items() if other.get(name) != shape] or set(other) - set(
-            first
-        ):
+        if different := [name for name in {*first, *other} if first.get(name) != other.get(name)]:
             raise InterplayError(
                 f"a population's cells start from each other's weights, and {space} changes them ({min(different)}); "
                 "leave out what changes the model's size"

@@ -228,15 +228,18 @@ class OptunaProposals:
         self._failed.pop(fingerprint, None)
         if record.state == TrialState.FAIL:
             self._failed[fingerprint] = record
-        if self._search.population:
-            self._members[fingerprint] = self._cell(record)
-        if record.state.is_finished():
+        finished = record.state.is_finished()
+        if finished and not self._search.population:
             return
-        self._running[fingerprint] = self._cell(record)
+        cell = self._cell(record)
+        self._remember(cell)
+        if finished:
+            return
+        self._running[fingerprint] = cell
         if self._store.result(fingerprint) is not None:
             self.settle(fingerprint)
         else:
-            self._unfinished.append(self._running[fingerprint])
+            self._unfinished.append(cell)
 
     def _rejected(self, draw: Mapping[str, Any]) -> FrozenTrial | None:
         try:
@@ -286,8 +289,8 @@ class OptunaProposals:
         before = list(self._numbers)[(generation - 1) * size : generation * size]
         if any(fingerprint in self._running for fingerprint in before):
             return Later.WAIT
-        members = [self._member(fingerprint) for fingerprint in before]
-        number = len(self._numbers)
+        records, number = self._records.all(), len(self._numbers)
+        members = [self._member(fingerprint, records[self._numbers[fingerprint]]) for fingerprint in before]
         for attempt in range(_RANDOM):
             found = heir(members, number % size, torch_seed("generation", self._search.seed, generation), attempt)
             if found is None:
@@ -298,12 +301,15 @@ class OptunaProposals:
                 return cell
         return None
 
-    def _member(self, fingerprint: str) -> Member:
-        cell = self._members[fingerprint]
-        record = self._records.get(self._numbers[fingerprint])
-        values, _ = self._values(cell, self._store.result(fingerprint))
+    def _member(self, fingerprint: str, record: FrozenTrial) -> Member:
         sign = 1.0 if self._search.objectives[0].maximise else -1.0
-        return Member(cell, record.params, record.distributions, sign * values[0] if values else None)
+        value = sign * record.values[0] if record.state == TrialState.COMPLETE else None
+        return Member(self._members[fingerprint], record.params, record.distributions, value)
+
+    def _remember(self, cell: Cell) -> None:
+        """Others may start from it, if there is a population."""
+        if self._search.population:
+            self._members[cell.fingerprint] = cell
 
     def _propose(self) -> Cell | None:
         """A cell the study does not have yet, recorded; None if the space seems to hold no more."""
@@ -367,8 +373,7 @@ class OptunaProposals:
         self._numbers[cell.fingerprint] = record.number
         self._asked[cell.fingerprint] = trial.number
         self._running[cell.fingerprint] = cell
-        if self._search.population:
-            self._members[cell.fingerprint] = cell
+        self._remember(cell)
         return cell
 
     def _broken(self, cell: Cell) -> dict[str, float]:

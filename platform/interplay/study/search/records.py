@@ -59,10 +59,6 @@ class Records:
         """Every record, in the order they were made."""
         return self._study.get_trials(deepcopy=False)
 
-    def get(self, number: int) -> FrozenTrial:
-        """The record of that number."""
-        return self._study.get_trials(deepcopy=False)[number]
-
     def add(
         self, like: FrozenTrial, attributes: Mapping[str, Any], system_attributes: Mapping[str, Any]
     ) -> FrozenTrial:

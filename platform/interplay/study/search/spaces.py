@@ -155,17 +155,20 @@ class _Given(optuna.trial.FixedTrial):
         if name not in self._answers:
             raise Unsuited(f"{name} is left open")
         value = self._answers[name]
-        try:  # it refuses a value the distribution does not hold
-            optuna.trial.create_trial(params={name: value}, distributions={name: distribution}, value=0.0)
-        except (ValueError, TypeError):
-            raise Unsuited(f"{name}={value!r} is not in {distribution}") from None
+        if not _holds({name: distribution}, {name: value}):
+            raise Unsuited(f"{name}={value!r} is not in {distribution}")
 
 
 def is_allowed(trial: optuna.Trial) -> bool:
     """Whether a trial has values that its space allows: Optuna takes a value that it is given as it is."""
-    try:
-        optuna.trial.create_trial(params=trial.params, distributions=trial.distributions, value=0.0)
-    except ValueError:
+    return _holds(trial.distributions, trial.params)
+
+
+def _holds(distributions: Mapping[str, BaseDistribution], params: Point) -> bool:
+    """Whether each value is one that its distribution can draw."""
+    try:  # it refuses others
+        optuna.trial.create_trial(params=dict(params), distributions=dict(distributions), value=0.0)
+    except (ValueError, TypeError):
         return False
     return True
 
