@@ -27,9 +27,7 @@ class ConsoleProgress(Progress):
     def __init__(self, root: Path) -> None:
         self._store = CellStore(root)
         self._console = Console(stderr=True, highlight=False)
-        self._names: dict[str, str] = {}
         self._epochs: dict[str, int] = {}  # of the cells that are being trained
-        self._lengths: dict[str, int] = {}
         self._behind = 0  # epochs of the cells that have ended
         self._total = self._done = 0
         self._bar = Bar(
@@ -63,17 +61,14 @@ class ConsoleProgress(Progress):
         self._console.print(sentence, markup=False)
 
     def started(self, cell: Cell, name: str) -> None:
-        if not self._names:
+        if self._bar.tasks[0].total is None:
             self._bar.update(self._task, total=(self._total - self._done) * cell.recipe.schedule.epochs)
-        self._names[cell.fingerprint] = name
-        self._lengths[cell.fingerprint] = cell.recipe.schedule.epochs
         self._epochs[cell.fingerprint] = 0
 
-    def ended(self, fingerprint: str, result: CellResult | None, message: str) -> None:
+    def ended(self, cell: Cell, name: str, result: CellResult | None, message: str) -> None:
         self._done += 1
-        self._epochs.pop(fingerprint, None)  # its journal is not read again
-        self._behind += self._lengths.pop(fingerprint, 0)
-        name = self._names.get(fingerprint, fingerprint)
+        self._epochs.pop(cell.fingerprint, None)  # its journal is not read again
+        self._behind += cell.recipe.schedule.epochs
         self._console.print(f"[{self._done}/{self._total}] {name}: {_outcome(result, message)}", markup=False)
 
     def _follow(self) -> None:

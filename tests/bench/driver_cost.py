@@ -26,7 +26,7 @@ from interplay.recipe import Recipe, find_recipe
 from interplay.studies import Progress, Repeats, Wanted, run_ablation, run_search
 from interplay.study.ablation import Ablation
 from interplay.study.driving.execution import Execution
-from interplay.tracking.store import CellResult
+from interplay.tracking.store import Cell, CellResult
 
 
 def at_once(config: dict[str, str]) -> dict[str, str]:
@@ -58,7 +58,7 @@ class Clock(Progress):
         self.at: list[float] = []
         self.memory_mb: list[float] = []
 
-    def ended(self, fingerprint: str, result: CellResult | None, message: str) -> None:
+    def ended(self, cell: Cell, name: str, result: CellResult | None, message: str) -> None:
         assert result is not None, message
         self.at.append(time.perf_counter())
         self.memory_mb.append(psutil.Process().memory_info().rss / 2**20)

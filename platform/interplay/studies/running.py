@@ -38,8 +38,8 @@ class Progress:
     def started(self, cell: Cell, name: str) -> None:
         """A cell is being trained."""
 
-    def ended(self, fingerprint: str, result: CellResult | None, message: str) -> None:
-        """A cell has ended; without a result it failed, and `message` says why."""
+    def ended(self, cell: Cell, name: str, result: CellResult | None, message: str) -> None:
+        """A cell has ended, here or elsewhere; without a result it failed, and `message` says why."""
 
 
 @dataclass(frozen=True)
@@ -140,8 +140,8 @@ class Run:
             self.progress.started(cell, run.name)
 
         def ended(cell: Cell, message: str) -> None:
-            publisher.ended(child(cell))
-            self.progress.ended(cell.fingerprint, store.result(cell.fingerprint), message)
+            publisher.ended(run := child(cell))
+            self.progress.ended(cell, run.name, store.result(cell.fingerprint), message)
 
         budget = self.execution.budget
         leases = Leases(store.root / "cells", self.definition.name)
