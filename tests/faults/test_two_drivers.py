@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from interplay.tracking.journal import read
+from interplay.tracking.lease import LEASE
 from interplay.tracking.mlflow import run_states
 from interplay.tracking.store import FINISHED
 
@@ -40,7 +41,10 @@ def check_all_finished(root: Path) -> None:
     for path in root.glob("cells/*/journal.jsonl"):
         ends = [r["status"] for r in read(path)[0] if r["event"] == "end"]
         assert ends == [FINISHED]
-        assert not (path.parent / "lease.json").exists()
+
+
+def leased(root: Path) -> set[str]:
+    return {path.parent.name for path in root.glob(f"cells/*/{LEASE}")}
 
 
 def trained(root: Path, name: str) -> int:
@@ -60,6 +64,7 @@ def test_each_cell_is_trained_once(tmp_path: Path) -> None:
     drivers = [ablate(tmp_path, name) for name in ("one", "two")]
     assert [driver.wait() for driver in drivers] == [0, 0]
     check_all_finished(tmp_path)
+    assert not leased(tmp_path)
     assert set(map(tuple, starts(tmp_path).values())) == {(0,)}
     assert trained(tmp_path, "one") + trained(tmp_path, "two") == CELLS
     assert trained(tmp_path, "one") > 0 < trained(tmp_path, "two")
@@ -75,11 +80,11 @@ def test_a_killed_drivers_cells_are_taken_over(tmp_path: Path) -> None:
     write_data(tmp_path)
     killed, other = (ablate(tmp_path, name) for name in ("one", "two"))
     deadline = time.monotonic() + 120
-    while not (trained(tmp_path, "one") and len(list(tmp_path.glob("cells/*/lease.json"))) == 2):
+    while not (trained(tmp_path, "one") and len(leased(tmp_path)) == 2):
         assert killed.poll() is None
         assert time.monotonic() < deadline
         time.sleep(0.05)
-    before = {cell for cell, began in starts(tmp_path).items() if began}
+    held = leased(tmp_path)
     os.killpg(killed.pid, signal.SIGKILL)
     killed.wait()
     assert other.wait() == 0
@@ -87,5 +92,8 @@ def test_a_killed_drivers_cells_are_taken_over(tmp_path: Path) -> None:
     after = starts(tmp_path)
     again = {cell for cell, began in after.items() if len(began) > 1}
     assert len(again) <= 1
-    assert again <= before
+    assert again <= held
+    left = leased(tmp_path)  # of a cell whose worker was done when its driver was gone
+    assert len(left) <= 1
+    assert left <= held - again
     assert sum(map(len, after.values())) == CELLS + len(again)

@@ -51,7 +51,7 @@ _LAST = 0.6
 """Moments come before this part of the study's epochs, so that there is something left to break."""
 _JITTER_S = 0.5
 _AWAY_S = (1.0, 6.0)
-_CELLS = {"worker": Cells(1), "controller": Cells(1), "node": Cells(2, epochs=20), "notice": Cells(epochs=60)}
+_CELLS = {"worker": Cells(1), "controller": Cells(1), "node": Cells(2, epochs=30), "notice": Cells(epochs=60)}
 """How the cells of a fault's study are trained, if not as usual."""
 _BACK_EPOCHS = 24
 """Of each cell between two moments: a server takes some ten seconds to come back."""
@@ -187,7 +187,8 @@ def _processes(drill: _Drill, fault: str) -> Outcome:
     with victim:
         process = victim.start()
         for moment in drawn:
-            ended = _wait_until(moment, victim, process, sparing=fault not in _AGAIN)
+            before = cells.epochs // 2 if fault in _OF_NODES else None  # it takes a while until a machine is gone
+            ended = _wait_until(moment, victim, process, sparing=fault not in _AGAIN, before=before)
             course.snapshots.append(victim.finished())
             struck = "" if ended else _break(fault, victim, process, rng, course)
             drill.tell(f"{fault}: after {moment}: {struck or 'nothing to break'}")
@@ -287,9 +288,16 @@ def _draw(drill: _Drill, rng: random.Random, cells: Cells) -> list[Moment]:
     return [Moment(int((i + rng.random()) * part), rng.uniform(0, _JITTER_S)) for i in range(drill.moments)]
 
 
-def _wait_until(moment: Moment, victim: Victim, process: subprocess.Popen[bytes], *, sparing: bool = False) -> bool:
+def _wait_until(
+    moment: Moment,
+    victim: Victim,
+    process: subprocess.Popen[bytes],
+    *,
+    sparing: bool = False,
+    before: int | None = None,
+) -> bool:
     """Whether the study ended before the moment came."""
-    if not victim.reaches(moment.epochs, process, sparing=sparing):
+    if not victim.reaches(moment.epochs, process, sparing=sparing, before=before):
         return True
     time.sleep(moment.seconds)
     return process.poll() is not None

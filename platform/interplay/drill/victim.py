@@ -111,13 +111,16 @@ class Victim:
         process.kill()
         raise InterplayError(f"the study does nothing any more; what it said is in {self.log}")
 
-    def reaches(self, count: int, process: subprocess.Popen[bytes], *, sparing: bool = False) -> bool:
+    def reaches(
+        self, count: int, process: subprocess.Popen[bytes], *, sparing: bool = False, before: int | None = None
+    ) -> bool:
         """Waits until `count` epochs have been trained and a cell is being trained; False if `process` ends before.
 
         Args:
             count: of epochs of the whole study.
             process: its driver.
             sparing: wait also until no cell is trained that has lost its process twice: it may do so three times.
+            before: wait also until a cell has trained an epoch, and not more than so many.
 
         Raises:
             InterplayError: as `finish`.
@@ -125,7 +128,8 @@ class Victim:
         for _ in self._patiently():
             if process.poll() is not None:
                 return False
-            if self.progress() >= count and self.training() and not (sparing and self._worn()):
+            amid = before is None or any(1 <= epoch <= before for epoch in map(_last_epoch, self.unfinished()))
+            if self.progress() >= count and self.training() and amid and not (sparing and self._worn()):
                 return True
             time.sleep(0.05)
         process.kill()
@@ -154,7 +158,7 @@ class Victim:
 
     def training(self) -> int:
         """Cells that a driver has."""
-        return len(list(self.root.glob(f"cells/*/{LEASE}")))
+        return sum(not _has_result(path.parent) for path in self.root.glob(f"cells/*/{LEASE}"))
 
     def unfinished(self) -> list[Path]:
         """Folders of the cells that have begun and have no result."""
@@ -163,6 +167,10 @@ class Victim:
     def finished(self) -> dict[str, int]:
         """Cells with a result, and when it was written."""
         return {path.parent.name: path.stat().st_mtime_ns for path in self.root.glob("cells/*/result.json")}
+
+
+def _last_epoch(cell: Path) -> int:
+    return max(epochs(read(cell / "journal.jsonl")[0]), default=0)
 
 
 def _has_result(cell: Path) -> bool:

@@ -6,6 +6,7 @@ another machine is trusted. The driver also answers its worker beside it, in `an
 
 A driver that was paused past its lease finds it taken; its worker looks before it writes a record, a checkpoint or
 a result, and stops. What can still happen between that look and the write is harmless: both write the same numbers.
+A lease of a cell that has its result says nothing: a killed driver may leave one.
 """
 
 from __future__ import annotations
