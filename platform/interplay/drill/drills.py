@@ -58,6 +58,8 @@ _BACK_EPOCHS = 24
 _AGAIN = ("driver", "stop", "storage")
 """Faults that end the driver."""
 _OF_NODES = ("node", "notice")
+_LEFT_EPOCHS = 15
+"""Of a cell whose machine goes, at least: it takes a while until one is gone."""
 
 Tell = Callable[[str], None]
 
@@ -187,7 +189,7 @@ def _processes(drill: _Drill, fault: str) -> Outcome:
     with victim:
         process = victim.start()
         for moment in drawn:
-            before = cells.epochs // 2 if fault in _OF_NODES else None  # it takes a while until a machine is gone
+            before = cells.epochs - _LEFT_EPOCHS if fault in _OF_NODES else None
             ended = _wait_until(moment, victim, process, sparing=fault not in _AGAIN, before=before)
             course.snapshots.append(victim.finished())
             struck = "" if ended else _break(fault, victim, process, rng, course)
