@@ -79,6 +79,17 @@ def test_a_folder_of_images(tmp_path: Path) -> None:
     assert "is sound: 20 samples" in sound.stdout
 
 
+@pytest.mark.parametrize("command", [["search", RECIPE, "digits.demo"], ["ablate", RECIPE, "digits.heads"]], ids=str)
+def test_a_study_that_another_drives_is_refused_before_a_cluster_is_started(
+    storage: Path, monkeypatch: pytest.MonkeyPatch, command: list[str]
+) -> None:
+    monkeypatch.setattr("interplay.studies.cluster_with_room", lambda *_: pytest.fail("a cluster was started"))
+    with study_lock(storage / "studies" / "driven"):
+        refused = run("--storage", storage, *command, "--name", "driven")
+    check_refused(refused, f"study 'driven' is being run by process {os.getpid()}")
+    shutil.rmtree(storage / "studies")
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::ResourceWarning")  # SQLAlchemy leaves connections to the collector
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")

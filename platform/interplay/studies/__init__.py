@@ -20,6 +20,7 @@ from interplay.study.ablation import BASELINE, Ablation, Row
 from interplay.study.cells import cell_of
 from interplay.study.definition import StudyDefinition, study_directory
 from interplay.study.driving.execution import Execution
+from interplay.study.driving.lock import check_free
 from interplay.study.driving.room import cluster_with_room
 from interplay.study.search.proposals import ListedCells, OptunaProposals, Proposals
 from interplay.study.search.spaces import SpaceFunction
@@ -67,7 +68,7 @@ def run_search(
         InterplayError: if recipe, space, data set or name cannot work; nothing has been started then.
     """
     going = _Going(root, execution or Execution(), progress or Progress(), verbose)
-    study_directory(root, name)
+    check_free(study_directory(root, name))
     plan = plan_search(recipe, space, wanted or Wanted(), name=name, root=root, execution=going.execution)
     if plan.earlier is not None:
         if stopped := going.earlier_stages([plan.earlier], name):
@@ -167,6 +168,7 @@ class _Going:
         seeding: Seeding,
         name: str,
     ) -> StudyOutcome:
+        check_free(study_directory(self.root, name))
         plan = plan_rows(
             recipe, ablation, recipes, name=name, root=self.root, execution=self.execution, seeding=seeding
         )

@@ -10,6 +10,19 @@ from pathlib import Path
 
 from interplay.errors import InterplayError
 
+_LOCK = "lock"
+
+
+def check_free(directory: Path) -> None:
+    """Refuses a study that another process has, before time is spent on what comes before its lock.
+
+    Raises:
+        InterplayError: naming the process.
+    """
+    if (directory / _LOCK).is_file():
+        with study_lock(directory):
+            pass
+
 
 @contextmanager
 def study_lock(directory: Path) -> Iterator[None]:
@@ -19,7 +32,7 @@ def study_lock(directory: Path) -> Iterator[None]:
         InterplayError: if another process has it.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    with (directory / "lock").open("a+") as file:
+    with (directory / _LOCK).open("a+") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
