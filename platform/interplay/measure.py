@@ -20,7 +20,7 @@ from interplay.models.counts import node, size_of
 from interplay.recipe import TimmModel, find_recipe
 from interplay.recipe.architecture import Model
 from interplay.recipe.catalogue import ARCHITECTURES
-from interplay.training.meter import PeakMemory
+from interplay.training.meter import PeakMemory, device_name
 from interplay.training.precision import autocast, dtype_of
 
 _LARGEST = 4096
@@ -96,9 +96,7 @@ def measure_model(
     tenth = max(1, runs // 10)
     return Measured(
         name=name,
-        device=torch.cuda.get_device_name(device)
-        if device.type == "cuda"
-        else f"CPU, {torch.get_num_threads()} threads",
+        device=device_name(device),
         precision=str(dtype or torch.float32).removeprefix("torch."),
         batch=batch,
         runs=runs,
@@ -136,10 +134,6 @@ def _described(name: str) -> Model:
     if name.startswith("timm:"):
         return TimmModel(name=name.removeprefix("timm:"))
     return node(name) if name in ARCHITECTURES or "." not in name else find_recipe(name).model
-
-
-def _name(device: torch.device) -> str:
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
 
 
 @torch.inference_mode()

@@ -31,6 +31,7 @@ from interplay.tracking.store import (
     write_result,
 )
 from interplay.training import Computing, Diverged, Ranks, fit
+from interplay.training.meter import device_name
 
 
 class OutOfMemory(Exception):
@@ -147,9 +148,8 @@ def _note_end(journal: Journal | None, status: str, message: str) -> None:
 
 def evidence_of(job: Job, recipe: Recipe, device: torch.device, workers: int) -> dict[str, Any]:
     """What travels with every number of this cell; `workers` train it now."""
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU, {job.threads} threads"
     return {
-        "device": name,
+        "device": device_name(device, job.threads),
         "host": socket.gethostname(),
         "executor": job.executor,
         "workers": workers,

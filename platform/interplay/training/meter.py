@@ -1,4 +1,4 @@
-"""Images per second and peak memory of one job."""
+"""The device of a job: its name, and the most of its memory that was used."""
 
 from __future__ import annotations
 
@@ -9,6 +9,13 @@ from pathlib import Path
 import torch
 
 _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+
+
+def device_name(device: torch.device, threads: int | None = None) -> str:
+    """As evidence has it; `threads` of a CPU are torch's if none are given."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"CPU, {threads or torch.get_num_threads()} threads"
 
 
 class PeakMemory:
