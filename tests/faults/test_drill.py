@@ -19,9 +19,9 @@ def test_storage_and_the_tracker_go_and_cells_break(tmp_path: Path) -> None:
 
 
 def test_machines_are_taken_away(tmp_path: Path) -> None:
-    """One is lost below a job of two workers, others get a spot notice."""
+    """One is lost below a job of two workers, others get a spot notice; on another one a process is killed."""
     folder = tmp_path / "drill"
-    survive(folder, "node", "notice", cells=2, moments=1)
+    survive(folder, "node", "notice", "trial", cells=2, moments=1)
     lost, noticed = journals(folder / "node"), journals(folder / "notice")
     assert begun_again(lost) >= 1
     moved = [records for records in noticed if any(r.get("status") == PREEMPTED for r in records)]

@@ -67,7 +67,7 @@ def test_fewer_and_more_workers(recipe: Recipe, tmp_path: Path) -> None:
         with Victim(root, ["train", str(file), "--name", "elastic", *options], 1, environment) as victim:
             process = victim.start()
             assert victim.reaches(4, process), victim.log.read_text()
-            assert strike("node", process.pid, random.Random(0))
+            assert strike("node", process.pid, random.Random(0), set())
             wait_for_starts(root, 2, process)
             bring()
             wait_for_starts(root, 3, process)

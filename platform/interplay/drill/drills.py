@@ -119,6 +119,7 @@ class _Course:
     snapshots: list[Mapping[str, int]] = field(default_factory=list)
     missed: int = 0
     restarts: int = 0
+    gone: set[str] = field(default_factory=set)  # nodes
 
 
 def drill(
@@ -207,7 +208,7 @@ def _processes(drill: _Drill, fault: str) -> Outcome:
 def _break(fault: str, victim: Victim, process: subprocess.Popen[bytes], rng: random.Random, course: _Course) -> str:
     """What was broken."""
     if fault not in _AGAIN:
-        return strike(fault, process.pid, rng)
+        return strike(fault, process.pid, rng, course.gone)
     course.restarts += 1
     process.send_signal(signal.SIGTERM if fault == "stop" else signal.SIGKILL)
     code = victim.finish(process)

@@ -32,13 +32,14 @@ struck, or whose node."""
 LOOK_S = 0.1
 
 
-def strike(fault: str, driver: int, rng: random.Random, timeout_s: float = 60.0) -> str:
+def strike(fault: str, driver: int, rng: random.Random, gone: set[str], timeout_s: float = 60.0) -> str:
     """Breaks one of the driver's processes, or the node of one, as soon as there is one.
 
     Args:
         fault: one of `CLASSES`: the process is killed; a `node` is lost; a node's `notice` says that it will be.
         driver: process number of the study's driver.
         rng: chooses between several.
+        gone: nodes that were taken away before, which Ray notices later; one that goes now is added.
         timeout_s: how long one is waited for.
 
     Returns:
@@ -46,15 +47,20 @@ def strike(fault: str, driver: int, rng: random.Random, timeout_s: float = 60.0)
     """
     address = ray.get_runtime_context().gcs_address
     deadline = time.monotonic() + timeout_s
-    spared = _heads() if fault in ("node", "notice") else set()
+    of_nodes = fault in ("node", "notice")
+    heads = _heads() if of_nodes else set()
     while time.monotonic() < deadline and _lives(driver):
-        if found := [actor for actor in _actors(CLASSES[fault], driver, address) if actor.node_id not in spared]:
-            return _break(fault, rng.choice(found))
+        found = [actor for actor in _actors(CLASSES[fault], driver, address) if actor.node_id not in heads | gone]
+        if found and (struck := _break(fault, actor := rng.choice(found))) is not None:
+            if of_nodes:
+                gone.add(str(actor.node_id))
+            return struck
         time.sleep(LOOK_S)
     return ""
 
 
-def _break(fault: str, actor: Any) -> str:
+def _break(fault: str, actor: Any) -> str | None:
+    """What was broken; None if the process had ended by itself meanwhile."""
     node = str(actor.node_id)
     if fault == "notice":
         notice = _there(node, _touch_notice)
@@ -63,11 +69,9 @@ def _break(fault: str, actor: Any) -> str:
         with suppress(ray.exceptions.RayError):  # the task dies with its node
             _there(node, _end_node)
         return f"node {node[:8]}"
-    if node == ray.get_runtime_context().get_node_id():
-        os.kill(int(actor.pid), signal.SIGKILL)
-    else:
-        _there(node, os.kill, int(actor.pid), int(signal.SIGKILL))
-    return f"{fault} process {actor.pid}"
+    here = node == ray.get_runtime_context().get_node_id()  # no need to wait for a task's process
+    killed = _kill(int(actor.pid)) if here else _there(node, _kill, int(actor.pid))
+    return f"{fault} process {actor.pid}" if killed else None
 
 
 def _there(node: str, function: Callable[..., Any], *arguments: object) -> Any:
@@ -75,6 +79,14 @@ def _there(node: str, function: Callable[..., Any], *arguments: object) -> Any:
     place = NodeAffinitySchedulingStrategy(node_id=node, soft=False)
     task = ray.remote(num_cpus=0, max_retries=0)(function).options(scheduling_strategy=place)
     return ray.get(task.remote(*arguments))
+
+
+def _kill(process: int) -> bool:
+    try:
+        os.kill(process, signal.SIGKILL)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def _end_node() -> None:
