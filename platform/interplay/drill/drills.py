@@ -53,13 +53,14 @@ _JITTER_S = 0.5
 _AWAY_S = (1.0, 6.0)
 _CELLS = {"worker": Cells(1), "controller": Cells(1), "node": Cells(2, epochs=30), "notice": Cells(epochs=60)}
 """How the cells of a fault's study are trained, if not as usual."""
+_LEFT_EPOCHS = {"worker": 6, "controller": 6, "node": 15, "notice": 15}
+"""Faults that strike while a cell is amid its epochs, and how many it has left then, at least: jobs are mostly
+starting or ending, where there is little to lose, and it takes a while until a machine is gone."""
 _BACK_EPOCHS = 24
 """Of each cell between two moments: a server takes some ten seconds to come back."""
 _AGAIN = ("driver", "stop", "storage")
 """Faults that end the driver."""
 _OF_NODES = ("node", "notice")
-_LEFT_EPOCHS = 15
-"""Of a cell whose machine goes, at least: it takes a while until one is gone."""
 
 Tell = Callable[[str], None]
 
@@ -190,7 +191,7 @@ def _processes(drill: _Drill, fault: str) -> Outcome:
     with victim:
         process = victim.start()
         for moment in drawn:
-            before = cells.epochs - _LEFT_EPOCHS if fault in _OF_NODES else None
+            before = cells.epochs - _LEFT_EPOCHS[fault] if fault in _LEFT_EPOCHS else None
             ended = _wait_until(moment, victim, process, sparing=fault not in _AGAIN, before=before)
             course.snapshots.append(victim.finished())
             struck = "" if ended else _break(fault, victim, process, rng, course)

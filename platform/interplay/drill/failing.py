@@ -15,7 +15,7 @@ from interplay.tracking.store import DIVERGED, FINISHED, OUT_OF_MEMORY, CellStor
 ENDS = {"nan": DIVERGED, "memory": OUT_OF_MEMORY}
 """How such a cell ends."""
 
-_STEPS = 100  # fewer than a small cell has
+_STEPS = 200  # fewer than a small cell has
 _BREAK = {
     "nan": "return self.linear(images.flatten(1)) * float('nan')",
     "memory": "raise torch.OutOfMemoryError('as a device does that is full')",

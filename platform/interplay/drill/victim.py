@@ -39,7 +39,7 @@ class Cells:
     """
 
     workers: int = 0
-    epochs: int = 8
+    epochs: int = 16
 
 
 @dataclass(frozen=True)
