@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from scipy import stats
+from statsmodels.stats.multitest import multipletests
+from statsmodels.stats.power import TTestPower
 
 from interplay.study.evidence.comparison import BETTER, WORSE, compare, same_within
 from interplay.study.evidence.power import pair_std, power, smallest_effect
@@ -94,9 +96,8 @@ def test_a_hypothesis_without_a_value_counts() -> None:
 
 
 def test_holm_as_statsmodels() -> None:
-    multitest = pytest.importorskip("statsmodels.stats.multitest")
     raw = np.random.default_rng(0).uniform(0, 0.2, 12)
-    assert holm(raw.tolist()) == pytest.approx(multitest.multipletests(raw, method="holm")[1].tolist())
+    assert holm(raw.tolist()) == pytest.approx(multipletests(raw, method="holm")[1].tolist())
 
 
 @pytest.mark.parametrize("margin", [0.2, 0.6])
@@ -206,8 +207,7 @@ def test_power(seeds: int, rows: int) -> None:
 
 
 def test_smallest_effect_as_statsmodels() -> None:
-    tests = pytest.importorskip("statsmodels.stats.power")
-    theirs = tests.TTestPower().solve_power(nobs=8, alpha=0.05, power=0.8)
+    theirs = TTestPower().solve_power(nobs=8, alpha=0.05, power=0.8)
     assert smallest_effect(8, 0.7) == pytest.approx(0.7 * theirs, rel=1e-6)
 
 
