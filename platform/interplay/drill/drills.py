@@ -202,7 +202,8 @@ def _processes(drill: _Drill, fault: str) -> Outcome:
             if fault in _AGAIN:
                 process = victim.start()
         code = victim.finish(process)
-    seen = f"the command was run {1 + course.restarts} times, the last exit code was {code}; {resumed(victim)}"
+    runs = f"{1 + course.restarts} runs of the command" if course.restarts else "one run"
+    seen = f"{runs}, the last exit code was {code}; {resumed(victim)}"
     return _outcome(victim, reference, fault, drawn, course, code == 0, seen, began)
 
 

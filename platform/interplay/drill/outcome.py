@@ -91,7 +91,7 @@ def resumed(victim: Victim) -> str:
     for cell in sorted(victim.finished()):
         starts = [r["epoch"] for r in read(store.journal(cell))[0] if r["event"] == "start"]
         found += starts[1:]
-    return f"cells went on {len(found)} times, from epochs {', '.join(map(str, sorted(found)))}" if found else ""
+    return f"cells went on from epochs {', '.join(map(str, sorted(found)))}" if found else ""
 
 
 def wrong_runs(victim: Victim, expected: Mapping[str, str]) -> int:
