@@ -86,12 +86,12 @@ def trained_again(victim: Victim, snapshots: Sequence[Mapping[str, int]]) -> set
 
 
 def resumed(victim: Victim) -> str:
-    """How often cells were begun again, and after which of their epochs."""
+    """After which of their epochs cells were begun again."""
     store, found = CellStore(victim.root), []
     for cell in sorted(victim.finished()):
         starts = [r["epoch"] for r in read(store.journal(cell))[0] if r["event"] == "start"]
         found += starts[1:]
-    return f"cells went on from epochs {', '.join(map(str, sorted(found)))}" if found else ""
+    return f"cells went on from epochs {', '.join(map(str, sorted(found)))}" if found else "no cell was begun again"
 
 
 def wrong_runs(victim: Victim, expected: Mapping[str, str]) -> int:
