@@ -25,7 +25,7 @@ from interplay.drill.outcome import (
     wrong_runs,
     wrong_trials,
 )
-from interplay.drill.processes import strike
+from interplay.drill.processes import CLASSES, OF_NODES, strike
 from interplay.drill.tracker import Tracker
 from interplay.drill.victim import Cells, Victim, ablation, search
 from interplay.errors import InterplayError
@@ -60,7 +60,6 @@ _BACK_EPOCHS = 24
 """Of each cell between two moments: a server takes some ten seconds to come back."""
 _AGAIN = ("driver", "stop", "storage")
 """Faults that end the driver."""
-_OF_NODES = ("node", "notice")
 
 Tell = Callable[[str], None]
 
@@ -161,7 +160,7 @@ def _drill(
     folder: Path, faults: Sequence[str], cells: int, moments: int, seed: int, tell: Tell, verbose: bool
 ) -> Iterator[Outcome]:
     folder.mkdir(parents=True)
-    several = any(fault in _OF_NODES for fault in faults)
+    several = any(fault in OF_NODES for fault in faults)
     with cluster(folder / "notices", several=several, verbose=verbose) as bring:
         dataset, environment = locate("digits", folder / "datasets"), _environment(folder)
         common = _Drill(folder, dataset, cells, moments, seed, environment, bring, tell)
@@ -197,7 +196,7 @@ def _processes(drill: _Drill, fault: str) -> Outcome:
             struck = "" if ended else _break(fault, victim, process, rng, course)
             drill.tell(f"{fault}: after {moment}: {struck or 'nothing to break'}")
             course.missed += not struck
-            if fault in _OF_NODES:
+            if fault in OF_NODES:
                 drill.bring()
             if fault in _AGAIN:
                 process = victim.start()
@@ -281,7 +280,7 @@ def _failing(drill: _Drill, fault: str) -> Outcome:
 
 
 _RUN: dict[str, Callable[[_Drill, str], Outcome]] = {
-    **dict.fromkeys((*_AGAIN, "trial", "worker", "controller", *_OF_NODES), _processes),
+    **dict.fromkeys((*_AGAIN, *CLASSES), _processes),
     **dict.fromkeys(("mlflow-killed", "mlflow-hung"), _mlflow),
     **dict.fromkeys(("nan", "memory"), _failing),
 }

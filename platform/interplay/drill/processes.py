@@ -28,6 +28,8 @@ CLASSES = {
 }
 """What Ray calls the actors that train a cell in Tune, work for a Ray Train job, and lead one: which of them is
 struck, or whose node."""
+OF_NODES = ("node", "notice")
+"""Those that take the node away."""
 
 LOOK_S = 0.1
 
@@ -47,12 +49,13 @@ def strike(fault: str, driver: int, rng: random.Random, gone: set[str], timeout_
     """
     address = ray.get_runtime_context().gcs_address
     deadline = time.monotonic() + timeout_s
-    of_nodes = fault in ("node", "notice")
-    heads = _heads() if of_nodes else set()
-    while time.monotonic() < deadline and _lives(driver):
-        found = [actor for actor in _actors(CLASSES[fault], driver, address) if actor.node_id not in heads | gone]
-        if found and (struck := _break(fault, actor := rng.choice(found))) is not None:
-            if of_nodes:
+    spared = gone | _heads() if fault in OF_NODES else gone
+    # the driver is our own child; a dead one that was not waited for counts as living
+    while time.monotonic() < deadline and _signalled(driver, 0):
+        found = [actor for actor in _actors(CLASSES[fault], driver, address) if actor.node_id not in spared]
+        actor = rng.choice(found) if found else None
+        if actor is not None and (struck := _break(fault, actor)) is not None:
+            if fault in OF_NODES:
                 gone.add(str(actor.node_id))
             return struck
         time.sleep(LOOK_S)
@@ -69,8 +72,9 @@ def _break(fault: str, actor: Any) -> str | None:
         with suppress(ray.exceptions.RayError):  # the task dies with its node
             _there(node, _end_node)
         return f"node {node[:8]}"
+    process, number = int(actor.pid), int(signal.SIGKILL)
     here = node == ray.get_runtime_context().get_node_id()  # no need to wait for a task's process
-    killed = _kill(int(actor.pid)) if here else _there(node, _kill, int(actor.pid))
+    killed = _signalled(process, number) if here else _there(node, _signalled, process, number)
     return f"{fault} process {actor.pid}" if killed else None
 
 
@@ -81,9 +85,10 @@ def _there(node: str, function: Callable[..., Any], *arguments: object) -> Any:
     return ray.get(task.remote(*arguments))
 
 
-def _kill(process: int) -> bool:
+def _signalled(process: int, number: int) -> bool:
+    """Whether there is such a process; it is sent the signal."""
     try:
-        os.kill(process, signal.SIGKILL)
+        os.kill(process, number)
     except ProcessLookupError:
         return False
     return True
@@ -122,12 +127,3 @@ def _actors(name: str, driver: int, address: str) -> list[Any]:
     only = [("state", "=", "ALIVE"), ("class_name", "=", name)]
     found = [actor for actor in list_actors(address=address, filters=only) if actor.job_id in jobs and actor.pid]
     return sorted(found, key=lambda actor: str(actor.actor_id))
-
-
-def _lives(process: int) -> bool:
-    """Of one of our own children; a dead one that was not waited for counts as living."""
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    return True
