@@ -27,6 +27,11 @@ def _one_thread() -> None:
     torch.set_num_threads(1)
 
 
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("gpu") is not None and not torch.cuda.is_available():
+        pytest.skip("needs a CUDA device")
+
+
 @pytest.fixture
 def tiny() -> Recipe:
     """A recipe that trains in a second: 2 blocks of width 16 on 16x16 images."""

@@ -123,7 +123,6 @@ def test_jitter_is_switched_on_by_either_strength() -> None:
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("name", EVERYTHING | MIXED)
 def test_a_gpu_makes_what_the_cpu_makes(name: str) -> None:
     """Whole grey levels and draws are the same; a pixel that falls on a tie may round to the other level."""

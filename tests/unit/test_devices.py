@@ -14,8 +14,7 @@ from interplay.recipe import PatchConvNet, Recipe, ResMLP
 from interplay.recipe.architecture import ClassAttention, Model
 from interplay.training import Computing, State, fit, load, save
 
-GPU = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")]
-DEVICES = ["cpu", pytest.param("cuda", marks=GPU)]
+DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
 
 RANDOM = {"model.drop_path": 0.2, "model.dropout": 0.1, "augment.mixup": 0.8, "average": "ema"}
 FAMILIES: dict[str, Model | dict[str, Any]] = {
@@ -70,7 +69,7 @@ def test_bf16_stays_near_float32(tiny: Recipe, random_splits: Splits, family: st
 @pytest.mark.parametrize(
     ("family", "device"),
     # torch's compiler takes seconds for each on a CPU; that all compile whole is in the contract suite
-    [("patchconvnet", "cpu"), *(pytest.param(family, "cuda", marks=GPU) for family in FAMILIES)],
+    [("patchconvnet", "cpu"), *(pytest.param(family, "cuda", marks=pytest.mark.gpu) for family in FAMILIES)],
 )
 def test_compiled_and_channels_last_give_the_same(
     tiny: Recipe, random_splits: Splits, family: str, device: str

@@ -282,6 +282,13 @@ def test_channels_last_changes_no_result(tiny: Recipe, random_splits: Splits) ->
     assert found == pytest.approx(run(conv, random_splits)[0], rel=1e-3)
 
 
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor:UserWarning")  # torch's own compiler looks at it
+def test_compiled_blocks_change_no_result(tiny: Recipe, random_splits: Splits) -> None:
+    found = run(tiny, random_splits, computing=Computing(compile=True))[0]
+    assert found == pytest.approx(run(tiny, random_splits)[0], rel=1e-3)
+
+
 @pytest.mark.parametrize("changes", [{}, {"average": "ema"}, {"optimiser": "lamb"}, {"optimiser": "sgd"}])
 @pytest.mark.parametrize("stop", [(0, 1), (1, 2)])
 def test_a_run_resumed_within_an_epoch_is_the_whole_run(
